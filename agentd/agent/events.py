@@ -1,0 +1,361 @@
+"""Facts: what has happened to a run. Journaled, immutable, never edited.
+
+The class names and fields are those of the messages in `agentd/v1/event.proto`; what is stored
+beyond them (a provider's opaque content, lease tokens) never leaves the daemon. A field may be added
+with a default; nothing is renamed or removed after a release, for every journal must replay.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from agentd.agent.budget import (
+    FREE,
+    NO_RESERVATION,
+    NO_USAGE,
+    Budget,
+    ModelUsage,
+    Prices,
+    Reservation,
+    Usage,
+)
+from agentd.agent.ids import AgentId, CallId, HostId, RunId, RunIdentity, SessionId
+from agentd.agent.message import AssistantMessage, ModelErrorKind, StopReason
+from agentd.agent.spec import OnUnknown, ProtocolKind
+from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
+
+
+class RunState(Enum):
+    """The state of a run; the values are those of `agentd.v1.RunState`."""
+
+    PENDING = 1
+    RUNNING = 2
+    WAITING = 3
+    PAUSED = 4
+    CANCELLING = 5
+    SUCCEEDED = 6
+    FAILED = 7
+    CANCELLED = 8
+    ABANDONED = 9
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return self.value >= RunState.SUCCEEDED.value
+
+
+class WaitReason(Enum):
+    """What a waiting run waits for; the values are those of `agentd.v1.WaitReason`."""
+
+    APPROVAL = 1
+    HOST = 2
+    MESSAGE = 3
+    INPUT = 4
+    TIMER = 5
+
+
+class FailureReason(Enum):
+    """Why a run did not succeed; the values are those of `agentd.v1.RunFailureReason`."""
+
+    BUDGET_TURNS = 1
+    BUDGET_TOKENS = 2
+    BUDGET_COST = 3
+    BUDGET_TOOL_CALLS = 4
+    BUDGET_WALL_TIME = 5
+    MODEL_AUTHENTICATION = 6
+    MODEL_INVALID_REQUEST = 7
+    MODEL_REFUSED = 8
+    MODEL_UNAVAILABLE = 9
+    MODEL_CONTEXT_EXCEEDED = 10
+    MODEL_OUTPUT_TRUNCATED = 11
+    NOT_FOUND = 12
+    INTERNAL = 13
+
+
+class CancelOutcome(Enum):
+    """What became of something to be stopped; the values of `agentd.v1.CancelOutcome`."""
+
+    STOPPED = 1
+    REFUSED = 2
+    STILL_RUNNING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailure:
+    """Why a run did not succeed."""
+
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelEntry:
+    """What became of one model request (`requests/{turn}`) or call (`calls/{call}`)."""
+
+    name: str
+    outcome: CancelOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """The run was created."""
+
+    agent: AgentId
+    agent_revision: int
+    goal: str
+    budget: Budget
+    session: SessionId | None = None
+    parent_run: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedTool:
+    """A tool that a run may use, by its manifest at the time the run started."""
+
+    path: str
+    """`toolset/tool`."""
+    alias: str
+    """The name that the model sees."""
+    digest: str
+    """The manifest's digest in the tool registry."""
+    effect: EffectClass
+    reconcile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run left PENDING, with everything resolved that its machine needs to know."""
+
+    model: str
+    """`provider/model`."""
+    protocol: ProtocolKind = ProtocolKind.DIRECT
+    tools: tuple[GrantedTool, ...] = ()
+    previous_run: RunId | None = None
+    """The run of the same session whose transcript this one continues."""
+    prices: Prices = FREE
+    context_tokens: int = 0
+    """An estimate of the first request's input."""
+    max_output_tokens: int = 0
+    max_parallel_calls: int = 8
+    max_attempts: int = 1
+    """Attempts of one model turn, and of one repeatable call."""
+    on_unknown: OnUnknown = OnUnknown.ASK
+    deadline_ms: int = 0
+    """When the wall time is used up, in milliseconds since the epoch. 0 means never."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting:
+    """Nothing is in progress, and the run waits."""
+
+    reason: WaitReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """Nothing new starts until RunResumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """The pause is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelling:
+    """What is in progress is being stopped; the run then ends in `outcome`."""
+
+    outcome: RunState
+    reason: str = ""
+    timeout_ms: int = 10_000
+    failure: RunFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run reached a terminal state. Nothing but CallEvidenceKept follows."""
+
+    state: RunState
+    output: str = ""
+    failure: RunFailure | None = None
+    usage: Usage = Usage()
+    cancel_entries: tuple[CancelEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePosted:
+    """A message of the user was given to the run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequested:
+    """A model request is about to be sent, and holds its reservation."""
+
+    turn: int
+    attempt: int
+    model: str
+    reservation: Reservation = NO_RESERVATION
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedCall:
+    """A call of a model's answer."""
+
+    call: CallId
+    refusal: CallError | None = None
+    """Why it cannot be executed: no such tool, or arguments that do not match its schema."""
+    path: str = ""
+    """`toolset/tool`; empty when there is no such tool."""
+    effect: EffectClass = EffectClass.IRREVERSIBLE
+    reconcile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReplied:
+    """A model request was answered. `calls` stands in the order of `message.calls`."""
+
+    turn: int
+    attempt: int
+    message: AssistantMessage
+    stop_reason: StopReason
+    calls: tuple[RequestedCall, ...] = ()
+    usage: ModelUsage = NO_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """A model request failed."""
+
+    turn: int
+    attempt: int
+    kind: ModelErrorKind
+    message: str
+    retry_at_ms: int = 0
+    """When the next attempt is made, in milliseconds since the epoch. 0 means there is none."""
+    retry_delay_ms: int = 0
+    usage: ModelUsage = NO_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLost:
+    """A model request was stopped or cut off: nobody knows its outcome, so its reservation stays
+    spent."""
+
+    turn: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallLeased:
+    """A host was given a call."""
+
+    call: CallId
+    attempt: int
+    host: HostId
+    token: str = ""
+    """Proves that the attempt is the host's. Empty for tools of the daemon itself."""
+    deadline_ms: int = 0
+    """When the attempt times out, in milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLost:
+    """An attempt ended without an outcome, and another is permitted."""
+
+    call: CallId
+    attempt: int
+    reason: CallErrorReason
+
+
+@dataclass(frozen=True, slots=True)
+class CallUnknown:
+    """An attempt ended without an outcome, and must not be repeated by itself. After a CallProbed:
+    the probe found nothing out, and is not repeated."""
+
+    call: CallId
+    attempt: int
+    reason: CallErrorReason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallProbed:
+    """A host was asked what became of a call of unknown outcome."""
+
+    call: CallId
+    attempt: int
+    host: HostId
+    token: str = ""
+    deadline_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call reached an end; its result is in the model's history from here on."""
+
+    call: CallId
+    attempt: int
+    state: CallState
+    result_json: str = ""
+    error: CallError | None = None
+    resolution: str = ""
+    """The reason a person gave with ResolveCall."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRetried:
+    """After an unknown outcome, another attempt was decided on."""
+
+    call: CallId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvidenceKept:
+    """A completion arrived that did not count."""
+
+    call: CallId
+    host: HostId
+    attempt: int
+    result_json: str = ""
+    error_message: str = ""
+
+
+Event = (
+    RunCreated
+    | RunStarted
+    | RunWaiting
+    | RunPaused
+    | RunResumed
+    | RunCancelling
+    | RunEnded
+    | MessagePosted
+    | ModelRequested
+    | ModelReplied
+    | ModelFailed
+    | ModelLost
+    | CallLeased
+    | CallLost
+    | CallUnknown
+    | CallProbed
+    | CallEnded
+    | CallRetried
+    | CallEvidenceKept
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact at its place in the journal."""
+
+    revision: int
+    """The position in the journal: grows over all runs, with gaps."""
+    run: RunIdentity
+    sequence: int
+    """The position in the run, dense from 1."""
+    time_ms: int
+    event: Event

@@ -1,0 +1,68 @@
+"""Agents, sessions and runs as they are specified: what does not change while a run goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from agentd.agent.budget import Budget
+from agentd.agent.ids import AgentId, Namespace, RunId, SessionId
+from agentd.agent.message import Purpose
+
+
+class ProtocolKind(Enum):
+    """How an agent reasons; the values are those of `agentd.v1.Protocol`."""
+
+    DIRECT = 1
+    LIFECYCLE = 2
+
+
+class OnUnknown(Enum):
+    """What happens to a call of unknown outcome; the values are those of `agentd.v1.OnUnknown`."""
+
+    ASK = 1
+    TELL_MODEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One revision of an agent."""
+
+    namespace: Namespace
+    id: AgentId
+    revision: int = 1
+    display_name: str = ""
+    instructions: str = ""
+    models: Mapping[Purpose, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    protocol: ProtocolKind = ProtocolKind.DIRECT
+    on_unknown: OnUnknown = OnUnknown.ASK
+    max_parallel_calls: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    create_time_ms: int = 0
+    update_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation that several runs share."""
+
+    namespace: Namespace
+    id: SessionId
+    display_name: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    create_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run was asked to do, with every default filled in."""
+
+    goal: str
+    agent_revision: int
+    budget: Budget
+    model: str = ""
+    tools: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    parent: RunId | None = None
+    create_time_ms: int = 0

@@ -1,0 +1,78 @@
+"""The state of a run, folded from its events. Small: large content stays in the journal."""
+
+from dataclasses import dataclass
+
+from agentd.agent.budget import Budget, Usage
+from agentd.agent.events import (
+    CancelEntry,
+    ModelRequested,
+    RunCancelling,
+    RunFailure,
+    RunStarted,
+    RunState,
+    RunWaiting,
+)
+from agentd.agent.ids import CallId, HostId
+from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call that has no outcome yet."""
+
+    id: CallId
+    path: str
+    """`toolset/tool`; empty when there is no such tool."""
+    state: CallState
+    effect: EffectClass
+    reconcile: bool = False
+    attempt: int = 0
+    """The newest attempt, counted from 1; 0 before the first."""
+    host: HostId | None = None
+    token: str = ""
+    deadline_ms: int = 0
+    refusal: CallError | None = None
+    unknown_reason: CallErrorReason | None = None
+    unknown_message: str = ""
+    probing: bool = False
+    """Whether its tool is being asked what became of it."""
+    probed: bool = False
+    """Whether its tool was asked and could not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What evolve has folded from a run's events so far."""
+
+    run: RunState = RunState.PENDING
+    created: bool = False
+    budget: Budget = Budget()
+    usage: Usage = Usage()
+    started: RunStarted | None = None
+    turn: int = 1
+    """The present turn, counted from 1."""
+    attempt: int = 0
+    """The attempts of the present turn that were made."""
+    in_flight: ModelRequested | None = None
+    not_before_ms: int = 0
+    """When the next attempt of the present turn may be made, in milliseconds since the epoch."""
+    context_tokens: int = 0
+    """An estimate of the next request's input."""
+    calls: tuple[OpenCall, ...] = ()
+    """The calls of the present turn that have no outcome, in the order of the model's answer."""
+    unread: int = 0
+    """Messages that no model request has carried yet."""
+    answer: str | None = None
+    """The text of the newest reply, when it asked for no calls."""
+    failure: RunFailure | None = None
+    """Why the run ends in FAILED as soon as its history is closed."""
+    stopping: RunCancelling | None = None
+    cancel_entries: tuple[CancelEntry, ...] = ()
+    waiting: RunWaiting | None = None
+
+    def call(self, call: CallId) -> OpenCall | None:
+        """Return an open call, or None when it has ended or never was."""
+        for candidate in self.calls:
+            if candidate.id == call:
+                return candidate
+        return None

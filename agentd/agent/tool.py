@@ -1,0 +1,98 @@
+"""What a tool is, and what is known of a call."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class EffectClass(Enum):
+    """What executing a call a second time would do. Unset behaves as IRREVERSIBLE."""
+
+    READ_ONLY = 1
+    IDEMPOTENT = 2
+    NON_IDEMPOTENT = 3
+    IRREVERSIBLE = 4
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an attempt without an outcome may be followed by another by itself."""
+        return self in (EffectClass.READ_ONLY, EffectClass.IDEMPOTENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as its host declares it."""
+
+    toolset: str
+    id: str
+    description: str = ""
+    input_schema_json: str = ""
+    """A JSON Schema (2020-12) of an object; empty means an object without properties."""
+    output_schema_json: str = ""
+    """A JSON Schema (2020-12); empty means any result."""
+    effect: EffectClass = EffectClass.IRREVERSIBLE
+    timeout_ms: int = 600_000
+    reconcile: bool = False
+    simulate: bool = False
+    permissions: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """`toolset/tool`: what an agent's tool patterns match."""
+        return f"{self.toolset}/{self.id}"
+
+
+class CallState(Enum):
+    """The state of a call; the values are those of `agentd.v1.CallState`."""
+
+    REQUESTED = 1
+    AWAITING_APPROVAL = 2
+    QUEUED = 3
+    LEASED = 4
+    SUCCEEDED = 5
+    FAILED = 6
+    CANCELLED = 7
+    DENIED = 8
+    UNKNOWN = 9
+    RECONCILED = 10
+    ABANDONED = 11
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has an outcome in the history."""
+        return self in _ENDED
+
+
+_ENDED = frozenset(
+    {
+        CallState.SUCCEEDED,
+        CallState.FAILED,
+        CallState.CANCELLED,
+        CallState.DENIED,
+        CallState.RECONCILED,
+        CallState.ABANDONED,
+    }
+)
+
+
+class CallErrorReason(Enum):
+    """Why a call did not succeed; the values are those of `agentd.v1.CallErrorReason`."""
+
+    UNKNOWN_TOOL = 1
+    INVALID_ARGUMENTS = 2
+    INVALID_RESULT = 3
+    TOOL_FAILED = 4
+    TIMEOUT = 5
+    BUDGET = 6
+    PERMISSION = 7
+    CANCELLED = 8
+    HOST_LOST = 9
+    INTERRUPTED = 10
+    ATTEMPTS = 11
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """Why a call did not succeed, for programs and for the model."""
+
+    reason: CallErrorReason
+    message: str

@@ -1,0 +1,1 @@
+"""The command line. Reaches the daemon through agentd.client alone."""

@@ -1,0 +1,1 @@
+"""Models: one adapter of the port `agentd.runtime.ports.Model` for each provider."""

@@ -1,0 +1,1 @@
+"""What agents remember beyond a run."""

@@ -1,0 +1,1 @@
+"""How agents reason: pure decision machines that can neither wait nor vary."""

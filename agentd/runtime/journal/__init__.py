@@ -1,0 +1,1 @@
+"""Journals: adapters of the port `agentd.runtime.ports.Journal`."""

@@ -1,0 +1,268 @@
+"""What the engine needs from outside, as one-purpose protocols. Adapters are built by daemon.py."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agentd.agent.budget import FREE, Prices
+from agentd.agent.events import Entry, Event, RunState
+from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.message import ModelChunk, ModelRequest
+from agentd.agent.run import Run, RunView
+from agentd.agent.state import State
+
+
+class Clock(Protocol):
+    """Wall-clock time. Waiting goes through the event loop, whose time a simulation replaces."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...
+
+
+class Entropy(Protocol):
+    """Chance, so that a simulation can replay it."""
+
+    def id(self, prefix: str) -> str:
+        """Return a new resource id that starts with the prefix and sorts by time of making."""
+        ...
+
+    def token(self) -> str:
+        """Return an unguessable token of 128 bits or more."""
+        ...
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1), for jitter."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored document: one revision of an agent, a session, a tool, a request claim."""
+
+    kind: str
+    namespace: Namespace
+    id: str
+    body: bytes
+    revision: int = 1
+    create_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the journal's index knows it, which may be older than its newest events."""
+
+    run: Run
+    snapshot: State | None = None
+    """The state after event `snapshot_sequence`; None means: fold from the start."""
+    snapshot_sequence: int = 0
+    last_sequence: int = 0
+    """The sequence of the newest event in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is written to the index together with an append: at life-cycle changes and when a run is
+    parked."""
+
+    view: RunView
+    state: State | None = None
+    """Stored as a snapshot when given; belongs to the last event of the same append."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs of a namespace are listed. Unset means any."""
+
+    namespace: Namespace
+    states: frozenset[RunState] = frozenset()
+    agent: AgentId | None = None
+    session: SessionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which entries are read or watched. Unset means any."""
+
+    namespace: Namespace
+    runs: frozenset[RunId] = frozenset()
+    agent: AgentId | None = None
+    session: SessionId | None = None
+    kinds: frozenset[type[Event]] = frozenset()
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether the entry is selected."""
+        run = entry.run
+        return (
+            run.namespace == self.namespace
+            and (not self.runs or run.id in self.runs)
+            and (self.agent is None or run.agent == self.agent)
+            and (self.session is None or run.session == self.session)
+            and (not self.kinds or type(entry.event) in self.kinds)
+        )
+
+
+class Journal(Protocol):
+    """The durable log of events, with an index of runs and a store of documents beside it.
+
+    A write resolves only after it is durable. One that raises Unavailable with reason
+    OUTCOME_UNKNOWN may or may not be stored: read again before deciding anything. Exhausted with
+    reason DISK_FULL means it is not stored. Cancelling the caller does not cancel the write.
+    """
+
+    @property
+    def revision(self) -> int:
+        """The newest durable revision; 0 for an empty journal."""
+        ...
+
+    @property
+    def oldest_revision(self) -> int:
+        """The lowest revision that a reader may start after; rises with retention."""
+        ...
+
+    def next_run_key(self) -> RunKey:
+        """Return a key that no run has had."""
+        ...
+
+    def subscribe(self, listener: Callable[[Sequence[Entry]], None]) -> None:
+        """Have durable entries passed on, in the order of their revisions, on the event loop."""
+        ...
+
+    async def create_run(
+        self, run: Run, events: Sequence[Event], records: Sequence[Record] = ()
+    ) -> Sequence[Entry]:
+        """Store a run with its first events, and documents, in one transaction.
+
+        Raises AlreadyExists (NAME_TAKEN) when the run's id, or one of the documents at its
+        revision, exists; then nothing is stored.
+        """
+        ...
+
+    async def append(
+        self,
+        run: RunIdentity,
+        after_sequence: int,
+        events: Sequence[Event],
+        checkpoint: Checkpoint | None = None,
+    ) -> Sequence[Entry]:
+        """Append events to a run whose newest event has the sequence `after_sequence`.
+
+        Raises Conflict (CONCURRENT_UPDATE) when it has another; then nothing is stored.
+        """
+        ...
+
+    async def get_run(self, namespace: Namespace, run: RunId) -> StoredRun | None:
+        """Return a run of the index."""
+        ...
+
+    async def list_runs(
+        self, query: RunQuery, *, before: RunKey | None, limit: int
+    ) -> Sequence[StoredRun]:
+        """Return runs with keys below `before`, newest first."""
+        ...
+
+    async def unfinished_runs(self) -> Sequence[StoredRun]:
+        """Return every run of every namespace without a terminal state, oldest first."""
+        ...
+
+    async def read_run(
+        self, run: RunIdentity, *, after_sequence: int = 0, limit: int = 0
+    ) -> Sequence[Entry]:
+        """Return the events of one run in order. A limit of 0 means all."""
+        ...
+
+    async def scan(
+        self, selector: Selector, *, after_revision: int, limit: int
+    ) -> tuple[Sequence[Entry], int]:
+        """Return matching entries in order, and the revision up to which everything was looked at.
+
+        Looks at a bounded stretch of the journal: fewer entries than the limit, or none, does not
+        mean the end; a second value equal to `revision` does. Raises OutOfRange (COMPACTED) below
+        `oldest_revision`.
+        """
+        ...
+
+    async def put(self, records: Sequence[Record], *, expected_revision: int | None = None) -> None:
+        """Store documents in one transaction.
+
+        With `expected_revision`, the newest stored revision of the first record's id must be that
+        (0: none), else Conflict (CONCURRENT_UPDATE). Without, an existing one of the same
+        revision is replaced.
+        """
+        ...
+
+    async def get(
+        self, kind: str, namespace: Namespace, id: str, revision: int = 0
+    ) -> Record | None:
+        """Return a document at a revision; 0 means the newest."""
+        ...
+
+    async def list_newest(
+        self, kind: str, namespace: Namespace, *, after: str, limit: int
+    ) -> Sequence[Record]:
+        """Return documents at their newest revisions with ids above `after`, ordered by id."""
+        ...
+
+    async def list_revisions(
+        self, kind: str, namespace: Namespace, id: str, *, before: int, limit: int
+    ) -> Sequence[Record]:
+        """Return the revisions of one document below `before` (0: all), newest first."""
+        ...
+
+    async def delete(self, kind: str, namespace: Namespace, id: str) -> bool:
+        """Delete every revision of a document; return whether there was one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model before it is used."""
+
+    name: str
+    """`provider/model`."""
+    context_tokens: int = 0
+    """The most tokens of its context; 0 means not known."""
+    max_output_tokens: int = 4096
+    prices: Prices = FREE
+    ready: bool = True
+    detail: str = ""
+    """Why it cannot be used, for people; empty when it is ready."""
+
+
+class Model(Protocol):
+    """A model of some provider."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+        """Answer a request: any number of TextDelta, then exactly one ModelReply.
+
+        Raises ModelError. Closing the iterator early stops the request at the provider.
+        """
+        ...
+
+
+class Models(Protocol):
+    """The models that are configured."""
+
+    def resolve(self, name: str) -> ModelInfo:
+        """Return a model by `provider/model`, by a bare model name that one provider lists, or the
+        default for an empty name.
+
+        Raises NotFound (MODEL_NOT_FOUND) naming what exists, or Conflict (NO_MODEL) when the name
+        is empty and no model is ready.
+        """
+        ...
+
+    async def open(self, name: str) -> Model:
+        """Return the adapter of `provider/model`, loading what it needs off the event loop.
+
+        Raises ModelError (AUTHENTICATION or INVALID_REQUEST) when it cannot be used.
+        """
+        ...
+
+    def list(self) -> Sequence[ModelInfo]:
+        """Return the models that are known by name, ordered by name."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and loaded models."""
+        ...

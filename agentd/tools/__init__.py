@@ -1,0 +1,1 @@
+"""What agents can do: tools, their schemas and their hosts."""
