@@ -1,14 +1,15 @@
 """Regenerate agentd/v1/ from proto/: `python proto/generate.py [OUTPUT_DIR]`.
 
-Needs the packages of the extra `generate`: generated code refuses runtimes older than its generator,
+Needs the packages of the extra `generate`. Generated code refuses runtimes older than its generator,
 so the generator is that of the lowest grpcio supported. Services are served and called from their
-descriptors, so no gRPC stubs are made.
+descriptors: no gRPC stubs are made.
 """
 
 import sys
 from importlib.resources import files
 from pathlib import Path
 
+from google.api import annotations_pb2
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 
 def generate(output: Path) -> None:
     """Write the generated modules below `output`, as agentd/v1/*_pb2.py and *_pb2.pyi."""
-    google = Path(str(files("google.api"))).parents[1]
+    google = Path(annotations_pb2.__file__).parents[2]
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("agentd/v1/*.proto"))
     code = protoc.main(
         [

@@ -1,8 +1,8 @@
 """Facts: what has happened to a run. Journaled, immutable, never edited.
 
 The class names and fields are those of the messages in `agentd/v1/event.proto`; what is stored
-beyond them (a provider's opaque content, lease tokens) never leaves the daemon. A field may be added
-with a default; nothing is renamed or removed after a release, for every journal must replay.
+beyond them (a provider's opaque content, lease tokens) never leaves the daemon. A field may be
+added with a default; nothing is renamed or removed after a release: every journal must replay.
 """
 
 from dataclasses import dataclass

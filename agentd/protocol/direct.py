@@ -1,4 +1,4 @@
-"""Decide what a run of the protocol `direct` wants next: a model turn, its calls, until an answer."""
+"""Decide what a run of the protocol `direct` wants: a model turn, its calls, until an answer."""
 
 from agentd.agent.budget import Limit, reserve
 from agentd.agent.effects import (

@@ -15,8 +15,8 @@ and a call's:
     UNKNOWN --CallRetried--> QUEUED
     any of these --CallEnded--> SUCCEEDED, FAILED, CANCELLED, DENIED, RECONCILED, ABANDONED
 
-A call that has ended is not in the state any more; its outcome is in the journal. A turn is over when
-none of its calls is open: so the model's history never has a call without a result.
+A call that has ended is not in the state any more; its outcome is in the journal. A turn is over
+when none of its calls is open: so the model's history never has a call without a result.
 """
 
 from dataclasses import replace

@@ -1,0 +1,82 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_MALFORMED_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_FIELD: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_AGENT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TASK_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_CALL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TOOL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MEMORY_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_NAME_TAKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_ETAG_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_WRONG_RUN_STATE: _ClassVar[ErrorReason]
+    ERROR_REASON_WRONG_CALL_STATE: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_MODEL: _ClassVar[ErrorReason]
+    ERROR_REASON_COMPACTED: _ClassVar[ErrorReason]
+    ERROR_REASON_FUTURE_REVISION: _ClassVar[ErrorReason]
+    ERROR_REASON_SLOW_READER: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_REACHED: _ClassVar[ErrorReason]
+    ERROR_REASON_DISK_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_HOST_REPLACED: _ClassVar[ErrorReason]
+    ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
+    ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_IMPLEMENTED: _ClassVar[ErrorReason]
+    ERROR_REASON_JOURNAL_CORRUPT: _ClassVar[ErrorReason]
+    ERROR_REASON_JOURNAL_NEWER: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_CONFIG: _ClassVar[ErrorReason]
+    ERROR_REASON_UNREACHABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_CONCURRENT_UPDATE: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason
+ERROR_REASON_INVALID_FIELD: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_AGENT_NOT_FOUND: ErrorReason
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason
+ERROR_REASON_RUN_NOT_FOUND: ErrorReason
+ERROR_REASON_TASK_NOT_FOUND: ErrorReason
+ERROR_REASON_CALL_NOT_FOUND: ErrorReason
+ERROR_REASON_TOOL_NOT_FOUND: ErrorReason
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason
+ERROR_REASON_MEMORY_NOT_FOUND: ErrorReason
+ERROR_REASON_NAME_TAKEN: ErrorReason
+ERROR_REASON_ETAG_MISMATCH: ErrorReason
+ERROR_REASON_WRONG_RUN_STATE: ErrorReason
+ERROR_REASON_WRONG_CALL_STATE: ErrorReason
+ERROR_REASON_SESSION_BUSY: ErrorReason
+ERROR_REASON_NO_MODEL: ErrorReason
+ERROR_REASON_COMPACTED: ErrorReason
+ERROR_REASON_FUTURE_REVISION: ErrorReason
+ERROR_REASON_SLOW_READER: ErrorReason
+ERROR_REASON_TOO_LARGE: ErrorReason
+ERROR_REASON_LIMIT_REACHED: ErrorReason
+ERROR_REASON_DISK_FULL: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason
+ERROR_REASON_HOST_REPLACED: ErrorReason
+ERROR_REASON_UNAUTHENTICATED: ErrorReason
+ERROR_REASON_PERMISSION_DENIED: ErrorReason
+ERROR_REASON_NOT_IMPLEMENTED: ErrorReason
+ERROR_REASON_JOURNAL_CORRUPT: ErrorReason
+ERROR_REASON_JOURNAL_NEWER: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_INVALID_CONFIG: ErrorReason
+ERROR_REASON_UNREACHABLE: ErrorReason
+ERROR_REASON_CONCURRENT_UPDATE: ErrorReason
