@@ -1,8 +1,8 @@
 """Regenerate agentd/v1/ from proto/: `python proto/generate.py [OUTPUT_DIR]`.
 
-Needs the packages of the extra `generate`. Generated code refuses runtimes older than its generator,
-so the generator is that of the lowest grpcio supported. Services are served and called from their
-descriptors: no gRPC stubs are made.
+Needs the packages of the extra `generate`. Generated code refuses runtimes older than its
+generator, so the generator is that of the lowest grpcio supported. Services are served and called
+from their descriptors: no gRPC stubs are made.
 """
 
 import sys
