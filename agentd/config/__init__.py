@@ -253,6 +253,18 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Supervisor:
+    """What systemd tells the process, which no key sets."""
+
+    notify_socket: str = ""
+    """Where to say that the daemon is ready. Empty means that nobody listens."""
+    watchdog_s: float = 0.0
+    """How soon a silent daemon is given up. 0 means never."""
+    socket_count: int = 0
+    """How many listening sockets were passed, from file descriptor 3 on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration."""
 
@@ -264,6 +276,7 @@ class Config:
     models: Models = section(Models)
     log: Log = section(Log)
     client: Client = section(Client)
+    supervisor: Supervisor = Supervisor()
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Where each value came from that is not a plain default, by key."""
 
@@ -318,7 +331,7 @@ def load(
     config: Config = build(Config, (), values)
     origins = {dotted(parts): origin for parts, (_, origin) in values.items()}
     models = replace(config.models, providers=_with_keys(config.models.providers, variables))
-    config = replace(config, models=models, origins=origins)
+    config = replace(config, models=models, supervisor=_supervisor(variables), origins=origins)
     _check(config)
     return config
 
@@ -392,6 +405,17 @@ def _with_keys(
             secret = Secret(environ[variable], Origin("environment", variable))
             found[name] = replace(found[name], environment_key=secret)
     return found
+
+
+def _supervisor(environ: Mapping[str, str]) -> Supervisor:
+    """Return what is meant for this process, and not for one that it descends from."""
+    own = str(os.getpid())
+    watched = environ.get("WATCHDOG_PID", own) == own
+    return Supervisor(
+        notify_socket=environ.get("NOTIFY_SOCKET", ""),
+        watchdog_s=int(environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0.0,
+        socket_count=int(environ.get("LISTEN_FDS", "0")) if environ.get("LISTEN_PID") == own else 0,
+    )
 
 
 def _check(config: Config) -> None:
