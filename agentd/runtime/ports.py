@@ -209,6 +209,10 @@ class Journal(Protocol):
         """Return the revisions of one document below `before` (0: all), newest first."""
         ...
 
+    async def namespaces(self, kind: str) -> Sequence[Namespace]:
+        """Return the namespaces that have documents of a kind."""
+        ...
+
     async def delete(self, kind: str, namespace: Namespace, id: str) -> bool:
         """Delete every revision of a document; return whether there was one."""
         ...
