@@ -138,9 +138,7 @@ class Surroundings:
         clock: Clock,
         local_tools: dict[str, LocalTool],
         load_transcript: Callable[[RunIdentity, RunId | None], Awaitable[Transcript]],
-        resolve_start: Callable[["Driver"], Awaitable[RunStarted]],
-        delay_wake: Callable[[RunIdentity, int], None],
-        watch_deadline: Callable[[RunIdentity, int], None],
+        resolve_start: Callable[[RunIdentity, RunSpec], Awaitable[RunStarted]],
     ) -> None:
         self.journal = journal
         self.asking = asking
@@ -152,12 +150,21 @@ class Surroundings:
         self.load_transcript = load_transcript
         """Of a run, given the run of its session that it continues."""
         self.resolve_start = resolve_start
-        self.delay_wake = delay_wake
+        self.delay_wake: Callable[[RunIdentity, int], None]
         """Has a run woken at a time in milliseconds since the epoch."""
-        self.watch_deadline = watch_deadline
+        self.watch_deadline: Callable[[RunIdentity, int], None]
         """Has a run stopped at a time in milliseconds since the epoch."""
         self.draining = False
         """Whether nothing new may start."""
+
+    def connect(
+        self,
+        delay_wake: Callable[[RunIdentity, int], None],
+        watch_deadline: Callable[[RunIdentity, int], None],
+    ) -> None:
+        """Join the timers, which need the drivers themselves."""
+        self.delay_wake = delay_wake
+        self.watch_deadline = watch_deadline
 
 
 @dataclass(slots=True)
@@ -625,7 +632,7 @@ class Driver:
 
     async def _resolve(self) -> Event:
         try:
-            return await self._around.resolve_start(self)
+            return await self._around.resolve_start(self.identity, self.spec)
         except AgentdError as error:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)

@@ -154,8 +154,8 @@ class Engine:
         async with self._claims.hold(namespace, request_id):
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
-                name, _, revision = answer.partition("@")
-                return await self.get_run(namespace, RunId(name)), int(revision)
+                name, _, first = answer.partition("@")
+                return await self.get_run(namespace, RunId(name)), int(first)
             run_id = request.id or RunId(self._entropy.id("r"))
             revision = self._journal.revision
             records = self._claims.records(
@@ -423,9 +423,7 @@ class Engine:
     async def _calls(self, identity: RunIdentity) -> Sequence[Call]:
         calls = fold_calls(await self._journal.read_run(identity))
         return [
-            replace(
-                call, lease_expire_time_ms=self._hosts.expire_time_ms(identity, call.id)
-            )
+            replace(call, lease_expire_time_ms=self._hosts.expire_time_ms(identity, call.id))
             if call.state is CallState.LEASED
             else call
             for call in calls.values()
@@ -499,9 +497,7 @@ def _resolved(call: OpenCall, resolution: Resolution, reason: str) -> Event:
             return CallEnded(call.id, call.attempt, ended, result_json, resolution=note)
         case ReconciledFailure(message=message):
             error = CallError(CallErrorReason.TOOL_FAILED, message)
-            return CallEnded(
-                call.id, call.attempt, CallState.FAILED, error=error, resolution=note
-            )
+            return CallEnded(call.id, call.attempt, CallState.FAILED, error=error, resolution=note)
         case Retry():
             return CallRetried(call.id, note)
         case Abandon():

@@ -175,9 +175,7 @@ class Hosts:
 
     # What hosts call.
 
-    async def watch_calls(
-        self, registration: Registration
-    ) -> AsyncIterator[Sequence[Instruction]]:
+    async def watch_calls(self, registration: Registration) -> AsyncIterator[Sequence[Instruction]]:
         """Register a host, then yield what it is to do until it is replaced or goes away.
 
         Raises InvalidRequest for a manifest that is not valid, and Conflict (HOST_REPLACED) when

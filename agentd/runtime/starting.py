@@ -161,5 +161,3 @@ def _context_tokens(agent: Agent, tools: Sequence[Tool], earlier: Sequence[Messa
     for message in earlier:
         size += len(getattr(message, "text", "") or getattr(message, "content", ""))
     return estimate_tokens(size)
-
-
