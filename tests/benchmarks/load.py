@@ -1,5 +1,5 @@
-"""Put load on a gRPC server, bare or agentd's, and say how fast it answers. Requests and answers are
-bytes: what a client's codec costs is not measured."""
+"""Put load on a gRPC server, bare or agentd's, and say how fast it answers. Requests and answers
+are bytes: what a client's codec costs is not measured."""
 
 import asyncio
 import statistics
@@ -12,9 +12,6 @@ WARM_S = 0.2
 IN_FLIGHT = 64
 CALL_TIMEOUT_S = 30.0
 """The deadline of every call, so that none outlives its measurement."""
-
-Unary = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-Opening = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 
 
 class Counting:
@@ -45,7 +42,7 @@ async def unary_rate(
     channel: grpc.aio.Channel, method: str, request: bytes, seconds: float
 ) -> float:
     """Return how many times a second a unary method answers when 64 calls are in flight."""
-    call: Unary = channel.unary_unary(method)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
     counting = Counting(seconds)
 
     async def caller() -> None:
@@ -63,7 +60,7 @@ async def message_rate(
     channel: grpc.aio.Channel, method: str, request: bytes, streams: int, seconds: float
 ) -> float:
     """Return messages a second over that many streams of one method together."""
-    open_stream: Opening = channel.unary_stream(method)
+    open_stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(method)
     counting = Counting(seconds)
 
     async def reader() -> None:

@@ -16,8 +16,6 @@ import grpc.aio
 from tests.benchmarks.harness import Comparison, Measure, Round
 from tests.benchmarks.load import (
     CALL_TIMEOUT_S,
-    Opening,
-    Unary,
     median_us,
     message_rate,
     unary_rate,
@@ -32,8 +30,6 @@ FILE_BLOCKS = 256
 LIVE_RUNS = 1000
 COLD_STARTS = 5
 SETTLE_S = 0.3
-
-Conversation = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 
 
 async def fdatasync_rate(round: Round) -> float:
@@ -144,7 +140,7 @@ async def fdatasync_half(round: Round) -> float:
 async def echo_us(round: Round) -> float:
     """Return the median time of a unary call, one at a time, in µs."""
     async with bare_channel(round.directory) as channel:
-        call: Unary = channel.unary_unary(_method("Echo"))
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_method("Echo"))
 
         async def once() -> None:
             await call(bare_server.EVENT, timeout=CALL_TIMEOUT_S)
@@ -155,7 +151,9 @@ async def echo_us(round: Round) -> float:
 async def ping_us(round: Round) -> float:
     """Return the median time of a message to a stream and back, one at a time, in µs."""
     async with bare_channel(round.directory) as channel:
-        open_stream: Conversation = channel.stream_stream(_method("Ping"))
+        open_stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            _method("Ping")
+        )
         call = open_stream(timeout=CALL_TIMEOUT_S)
 
         async def once() -> None:
@@ -172,7 +170,9 @@ async def stream_message_us(round: Round) -> float:
     one message a millisecond. The clock is the machine's, so both processes see the same one."""
     times: list[int] = []
     async with bare_channel(round.directory) as channel:
-        open_stream: Opening = channel.unary_stream(_method("Paced"))
+        open_stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            _method("Paced")
+        )
         call = open_stream(b"", timeout=CALL_TIMEOUT_S)
         end = monotonic() + round.seconds(WINDOW_S)
         async for message in call:
