@@ -21,7 +21,7 @@ _IDENTITIES = 4_096
 """Runs whose identities are kept between scans."""
 
 _RUN = (
-    "SELECT key, namespace, run, agent, session, spec, view, snapshot, snapshot_sequence, "
+    "SELECT key, namespace, id, agent, session, spec, view, snapshot, snapshot_sequence, "
     "head_sequence FROM runs JOIN bodies USING (key) "
 )
 _RECORD = "SELECT kind, namespace, id, body, revision, create_time_ms FROM records "
@@ -133,6 +133,11 @@ class Reader:
             (kind, namespace, id, revision),
         )
         return Record(*rows[0]) if rows else None
+
+    def namespaces(self, kind: str) -> list[Namespace]:
+        """Return the namespaces that have documents of a kind."""
+        rows = self._rows("SELECT DISTINCT namespace FROM records WHERE kind = ?1", (kind,))
+        return [Namespace(row[0]) for row in rows]
 
     def newest_records(
         self, kind: str, namespace: Namespace, after: str, limit: int

@@ -261,6 +261,10 @@ class SqliteJournal:
         await self._settle()
         return self._near.record(kind, namespace, id, revision)
 
+    async def namespaces(self, kind: str) -> Sequence[Namespace]:
+        """Return the namespaces that have documents of a kind."""
+        return await self._far_away(partial(self._far.namespaces, kind))
+
     async def list_newest(
         self, kind: str, namespace: Namespace, *, after: str, limit: int
     ) -> Sequence[Record]:
