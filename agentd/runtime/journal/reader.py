@@ -21,7 +21,7 @@ _IDENTITIES = 4_096
 """Runs whose identities are kept between scans."""
 
 _RUN = (
-    "SELECT key, namespace, run, agent, session, spec, view, snapshot, snapshot_sequence, "
+    "SELECT key, namespace, id, agent, session, spec, view, snapshot, snapshot_sequence, "
     "head_sequence FROM runs JOIN bodies USING (key) "
 )
 _RECORD = "SELECT kind, namespace, id, body, revision, create_time_ms FROM records "
