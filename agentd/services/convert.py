@@ -12,12 +12,12 @@ from agentd.agent.budget import Budget, ModelUsage, Usage
 from agentd.agent.call import Call, Evidence
 from agentd.agent.events import CancelEntry, RunFailure
 from agentd.agent.ids import RunId
+from agentd.agent.message import ModelInfo
 from agentd.agent.run import Run
 from agentd.agent.spec import Agent
 from agentd.agent.tool import CallError
 from agentd.runtime.engine import CancelReport
 from agentd.runtime.library import etag_of
-from agentd.runtime.ports import ModelInfo
 from agentd.runtime.sessions import SessionView
 from agentd.tools.registry import Manifest
 from agentd.v1 import (

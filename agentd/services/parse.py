@@ -213,9 +213,7 @@ def _models(routes: Iterable[agent_pb2.ModelRoute]) -> dict[Purpose, str]:
     models: dict[Purpose, str] = {}
     for index, route in enumerate(routes):
         field = f"agent.models[{index}]"
-        purpose = checks.choice(
-            route.purpose, Purpose, f"{field}.purpose", unset=Purpose.EXECUTION
-        )
+        purpose = checks.choice(route.purpose, Purpose, f"{field}.purpose", unset=Purpose.EXECUTION)
         if purpose in models:
             raise invalid_field(f"{field}.purpose", f"{purpose.name} has a route already")
         models[purpose] = checks.text(

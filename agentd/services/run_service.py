@@ -3,6 +3,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import assert_never
 
 from agentd.agent.call import Call
@@ -24,8 +25,14 @@ MAX_ERROR_BYTES = 16 * checks.KIB
 ANY_RUN = "runs/-"
 """The parent of the calls of every unfinished run."""
 
-_CallPlace = tuple[str, int]
-"""A run's id, and the number of a call among its calls, counted from 1."""
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Place:
+    """Where a call stands in a list of calls."""
+
+    run: str
+    number: int
+    """Among the calls of its run, counted from 1."""
 
 
 class RunService:
@@ -34,9 +41,7 @@ class RunService:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def CreateRun(
-        self, request: pb.CreateRunRequest, caller: Caller
-    ) -> pb.CreateRunResponse:
+    async def CreateRun(self, request: pb.CreateRunRequest, caller: Caller) -> pb.CreateRunResponse:
         """Create a run, and answer as soon as it is durable."""
         checks.required(request, "run", "run")
         run, revision = await self._engine.create_run(
@@ -87,16 +92,12 @@ class RunService:
         run = await self._engine.pause_run(caller.namespace, parse.run_id(request.name))
         return pb.PauseRunResponse(run=convert.run(run))
 
-    async def ResumeRun(
-        self, request: pb.ResumeRunRequest, caller: Caller
-    ) -> pb.ResumeRunResponse:
+    async def ResumeRun(self, request: pb.ResumeRunRequest, caller: Caller) -> pb.ResumeRunResponse:
         """Let a paused run go on."""
         run = await self._engine.resume_run(caller.namespace, parse.run_id(request.name))
         return pb.ResumeRunResponse(run=convert.run(run))
 
-    async def CancelRun(
-        self, request: pb.CancelRunRequest, caller: Caller
-    ) -> pb.CancelRunResponse:
+    async def CancelRun(self, request: pb.CancelRunRequest, caller: Caller) -> pb.CancelRunResponse:
         """Cancel a run, and report what became of everything in progress."""
         run_id, timeout_ms = parse.run_id(request.name), DEFAULT_CANCEL_MS
         reason = checks.text(request.reason, "reason", at_most=checks.MAX_REASON)
@@ -107,18 +108,14 @@ class RunService:
         )
         return pb.CancelRunResponse(report=convert.cancel_report(report), run=convert.run(run))
 
-    async def ListTasks(
-        self, request: pb.ListTasksRequest, caller: Caller
-    ) -> pb.ListTasksResponse:
+    async def ListTasks(self, request: pb.ListTasksRequest, caller: Caller) -> pb.ListTasksResponse:
         """List the tasks of a run's plan: runs of the protocol `direct` have none."""
         run_id = parse.run_id(request.parent, "parent")
         parse_page(request, int, "ListTasks", caller.namespace, run_id)
         await self._engine.get_run(caller.namespace, run_id)
         return pb.ListTasksResponse()
 
-    async def ListCalls(
-        self, request: pb.ListCallsRequest, caller: Caller
-    ) -> pb.ListCallsResponse:
+    async def ListCalls(self, request: pb.ListCallsRequest, caller: Caller) -> pb.ListCallsResponse:
         """List the calls of a run in the model's order, or of every unfinished run, by run."""
         run_id = None if request.parent == ANY_RUN else parse.run_id(request.parent, "parent")
         states = frozenset(
@@ -126,7 +123,7 @@ class RunService:
             for index, state in enumerate(request.states)
         )
         scope = (request.parent, *sorted(state.name for state in states))
-        page = parse_page(request, _CallPlace, "ListCalls", caller.namespace, *scope)
+        page = parse_page(request, _Place, "ListCalls", caller.namespace, *scope)
         calls = await self._engine.list_calls(caller.namespace, run_id)
         places = _after(_places(calls), page.position)
         chosen = [(place, call) for place, call in places if not states or call.state in states]
@@ -175,18 +172,18 @@ def _resolution(request: pb.ResolveCallRequest) -> Resolution:
             assert_never(other)
 
 
-def _places(calls: Iterable[Call]) -> list[tuple[_CallPlace, Call]]:
+def _places(calls: Iterable[Call]) -> list[tuple[_Place, Call]]:
     """Return calls ordered by run, and in the model's order within each, with their places."""
     counts: Counter[RunId] = Counter()
     placed = []
     for call in sorted(calls, key=lambda call: call.run):
         counts[call.run] += 1
-        placed.append(((call.run, counts[call.run]), call))
+        placed.append((_Place(call.run, counts[call.run]), call))
     return placed
 
 
 def _after(
-    placed: Iterable[tuple[_CallPlace, Call]], position: _CallPlace | None
-) -> list[tuple[_CallPlace, Call]]:
+    placed: Iterable[tuple[_Place, Call]], position: _Place | None
+) -> list[tuple[_Place, Call]]:
     """Return the calls beyond a place, which holds even when runs have ended since."""
     return [(place, call) for place, call in placed if position is None or place > position]

@@ -4,8 +4,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agentd.agent.message import ModelInfo
 from agentd.runtime.engine import Engine
-from agentd.runtime.ports import ModelInfo
 from agentd.services import checks, convert
 from agentd.services.caller import Caller
 from agentd.v1 import system_service_pb2 as pb

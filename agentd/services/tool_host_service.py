@@ -3,9 +3,8 @@
 
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import TypeVar, assert_never
-
-from google.protobuf.message import Message
 
 from agentd.agent.hosting import (
     Completion,
@@ -36,7 +35,7 @@ MAX_ERROR_BYTES = 16 * checks.KIB
 """Longer messages of a failed call are cut: refusing them would lose the outcome."""
 MAX_TOKEN = 256
 
-R = TypeVar("R", bound=Message)
+R = TypeVar("R", pb.Completion, pb.ProgressReport, pb.LeaseExtension)
 T = TypeVar("T")
 
 
@@ -50,10 +49,13 @@ class ToolHostService:
         self, request: pb.WatchCallsRequest, caller: Caller
     ) -> AsyncGenerator[pb.WatchCallsResponse, None]:
         """Register a host and its tools, then stream what the host is to do."""
-        async for instructions in self._hosts.watch_calls(_registration(request, caller)):
-            yield pb.WatchCallsResponse(
-                instructions=[convert_host.instruction(each) for each in instructions]
-            )
+        watch = self._hosts.watch_calls(_registration(request, caller))
+        assert isinstance(watch, AsyncGenerator)
+        async with aclosing(watch):  # At once: a host that is gone must not be given calls.
+            async for instructions in watch:
+                yield pb.WatchCallsResponse(
+                    instructions=[convert_host.instruction(each) for each in instructions]
+                )
 
     async def CompleteCalls(
         self, request: pb.CompleteCallsRequest, caller: Caller
@@ -120,9 +122,7 @@ def _read(reports: Iterable[R], parse_one: Callable[[R], T]) -> tuple[list[T], l
     return valid, faulty
 
 
-def _answers(
-    faulty: Sequence[str | None], statuses: Sequence[LeaseStatus]
-) -> list[pb.LeaseStatus]:
+def _answers(faulty: Sequence[str | None], statuses: Sequence[LeaseStatus]) -> list[pb.LeaseStatus]:
     """Return one answer for each report, in order."""
     counted = iter(statuses)
     return [
