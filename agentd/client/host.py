@@ -97,14 +97,18 @@ class ToolHost:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                loops = [group.create_task(loop) for loop in self._loops()]
+                reports = self._reports
+                follow = group.create_task(self._follow())
+                loops = [group.create_task(reports.send_outcomes())]
+                loops.append(group.create_task(reports.send_notes()))
                 try:
                     await self._register()
+                    loops.append(group.create_task(reports.extend_leases()))
                     yield
-                    loops[0].cancel()
-                    await _within(self._drain_s, self._reports.idle.wait())
+                    follow.cancel()
+                    await _within(self._drain_s, reports.idle.wait())
                 finally:
-                    loops[0].cancel()
+                    follow.cancel()
                     await self._stop()
                     for task in (*loops, *self._executing):
                         task.cancel()
@@ -112,15 +116,6 @@ class ToolHost:
             raise _first(failures) from None
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        reports = self._reports
-        return (
-            self._follow(),
-            reports.send_outcomes(),
-            reports.send_notes(),
-            reports.extend_leases(),
-        )
 
     async def _register(self) -> None:
         if not await _within(REGISTER_S, self._registered.wait()):
@@ -195,9 +190,10 @@ class ToolHost:
         it begins now. Under an id given from outside, an earlier process may have begun it.
         """
         key = lease.call, lease.attempt
-        if self._id_is_ours or lease.kind != EXECUTE or key in self._reports.active:
+        known = key in self._reports.active or self._reports.has_ended(key)
+        if self._id_is_ours or lease.kind != EXECUTE or known:
             self._begin(lease)
-        elif not self._reports.has_ended(key):
+        else:
             execution = make_execution(lease)
             execution.completion = unknown_outcome(lease, f"the host {self.id} was restarted")
             self._reports.add(execution)
@@ -208,6 +204,12 @@ class ToolHost:
         execution = self._reports.active.get(key)
         if execution is not None:
             execution.adopt(invocation)
+            return
+        late = self._reports.take_late(key)
+        if late is not None:
+            late.adopt(invocation)
+            self._reports.add(late)
+            self._reports.send(late)
             return
         if invocation.kind == EXECUTE and self._reports.has_ended(key):
             return  # Its outcome was reported while this message was under way.

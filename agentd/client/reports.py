@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TypeVar
 
 from agentd.client.execution import Execution, failed_outcome
 from agentd.client.transport import Transport
@@ -26,13 +27,16 @@ BATCH_COUNT = 1000
 BATCH_BYTES = 1024 * 1024
 """Where a batch of completions ends; a single larger one is sent alone."""
 NOTES_INTERVAL_S = 0.1
-MEMORY_COUNT = 10_000
+ENDED_COUNT = 10_000
 """How many ended attempts are remembered, so that a lease listed late is not executed again."""
+LATE_COUNT = 100
+"""How many outcomes that came too late are kept, in case the daemon asks for them."""
 
 _LOG = logging.getLogger("agentd.client")
 _GONE = (LeaseResult.LEASE_RESULT_STALE_LEASE, LeaseResult.LEASE_RESULT_NOT_FOUND)
 
 Key = tuple[str, int]
+V = TypeVar("V")
 
 
 class Reports:
@@ -48,6 +52,7 @@ class Reports:
         self.idle.set()
         self._transport = transport
         self._ended: dict[Key, None] = {}
+        self._late: dict[Key, Execution] = {}
         self._outbox: dict[Key, Execution] = {}
         self._outcomes = asyncio.Event()
         self._notes: dict[Key, tuple[str, float]] = {}
@@ -62,6 +67,11 @@ class Reports:
     def has_ended(self, key: Key) -> bool:
         """Whether an attempt was executed here and its report was answered, as far as is known."""
         return key in self._ended
+
+    def take_late(self, key: Key) -> Execution | None:
+        """Return an attempt whose outcome came too late to count, now that it is asked for again:
+        its lease was given anew, or the daemon probes what became of it."""
+        return self._late.pop(key, None)
 
     def send(self, execution: Execution) -> None:
         """Report the outcome of an attempt, again and again until it is answered."""
@@ -121,6 +131,7 @@ class Reports:
             if execution.completion is not sent:
                 return  # The lease was given anew while the report was under way: send it again.
             _LOG.warning("the outcome of %s came too late, and is kept as evidence", status.call)
+            _remember(self._late, execution.key, execution, LATE_COUNT)
         self._remove(execution)
 
     def _refused(self, execution: Execution, sent: Completion, why: str) -> None:
@@ -135,9 +146,7 @@ class Reports:
         self.active.pop(key, None)
         self._outbox.pop(key, None)
         self._notes.pop(key, None)
-        self._ended[key] = None
-        if len(self._ended) > MEMORY_COUNT:
-            del self._ended[next(iter(self._ended))]
+        _remember(self._ended, key, None, ENDED_COUNT)
         if not self.active:
             self.idle.set()
 
@@ -193,6 +202,12 @@ class Reports:
             current = execution.invocation.lease_token == lease.lease_token
             if status.result in _GONE and current:
                 execution.stop("its lease has ended")
+
+
+def _remember(memory: dict[Key, V], key: Key, value: V, count: int) -> None:
+    memory[key] = value
+    if len(memory) > count:
+        del memory[next(iter(memory))]
 
 
 def _completion(execution: Execution) -> Completion:
