@@ -74,7 +74,7 @@ def fold_calls(entries: Iterable[Entry]) -> dict[CallId, Call]:
                     create_time_ms=entry.time_ms,
                     update_time_ms=entry.time_ms,
                 )
-        elif isinstance(event, _CALL_EVENTS):
+        elif isinstance(event, _CALL_EVENTS) and event.call in calls:
             calls[event.call] = _advance(calls[event.call], event, entry.time_ms)
     return calls
 
