@@ -178,17 +178,19 @@ class Daemon:
                 await self._models.close()
             await journal.close()
 
-    def _services(self, runtime: Runtime) -> list[object]:
+    def _services(self, runtime: Runtime) -> dict[str, object]:
         drain_ms = int(self._config.server.drain_timeout_s * 1000)
-        return [
-            AgentService(runtime.library),
-            SessionService(runtime.sessions),
-            RunService(runtime.engine),
-            EventService(runtime.watches),
-            ToolService(runtime.registry, runtime.hosts),
-            ToolHostService(runtime.hosts),
-            SystemService(runtime.engine, lambda: self._info(runtime), drain_ms=drain_ms),
-        ]
+        return {
+            "AgentService": AgentService(runtime.library),
+            "SessionService": SessionService(runtime.sessions),
+            "RunService": RunService(runtime.engine),
+            "EventService": EventService(runtime.watches),
+            "ToolService": ToolService(runtime.registry, runtime.hosts),
+            "ToolHostService": ToolHostService(runtime.hosts),
+            "SystemService": SystemService(
+                runtime.engine, lambda: self._info(runtime), drain_ms=drain_ms
+            ),
+        }
 
     async def _carry(
         self, stack: AsyncExitStack, table: Mapping[str, Method], listener: socket.socket
@@ -311,6 +313,7 @@ def serve(
     async def run() -> None:
         await Daemon(config, flags, boundary).run()
 
+    code = 0
     try:
         uvloop.run(run())
     except* AgentdError as group:
@@ -318,8 +321,8 @@ def serve(
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         sys.stderr.write(f"agentd: {error}\n")
-        return 1
-    return 0
+        code = 1
+    return code
 
 
 def models_settings(config: Config) -> ModelsSettings:
@@ -342,7 +345,9 @@ def models_settings(config: Config) -> ModelsSettings:
     return ModelsSettings(providers, config.models.default)
 
 
-def _model_settings(config: Config, provider: str, names: tuple[str, ...]) -> tuple[ModelSettings, ...]:
+def _model_settings(
+    config: Config, provider: str, names: tuple[str, ...]
+) -> tuple[ModelSettings, ...]:
     """Return the models of a provider that the configuration lists, describes or prices."""
     prefix = f"{provider}/"
     described = [*config.models.details, *config.models.prices]
@@ -373,4 +378,3 @@ def runtime_limits(config: Config) -> RuntimeLimits:
         LeaseLimits(int(runs.lease_s * 1000)),
         WatchLimits(config.watch.coalesce_ms / 1000),
     )
-
