@@ -21,7 +21,7 @@ LAZY = {
 }
 """Where an import may wait inside a function, and why. Each such line tells ruff so too."""
 
-ENVIRONMENT_READERS = ("agentd/config.py", "tests/")
+ENVIRONMENT_READERS = ("agentd/config/", "tests/")
 """One place reads the environment, so that `agentd config show --origin` can tell it all."""
 
 BANNED = {"create_task", "ensure_future", "gather", "shield"}
