@@ -100,5 +100,5 @@ def test_buf_would_complain(
 
 def test_every_reason_is_in_the_contract_and_no_other() -> None:
     prefix = "ERROR_REASON_"
-    contract = {name.removeprefix(prefix) for name in ErrorReason.keys()}
+    contract = {name.removeprefix(prefix) for name in ErrorReason.DESCRIPTOR.values_by_name}
     assert contract - {"UNSPECIFIED"} == {reason.value for reason in Reason}
