@@ -247,6 +247,8 @@ class ModelLost:
     turn: int
     attempt: int
     reason: str
+    still_running: bool = False
+    """Whether it had not stopped at the deadline of a cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,8 @@ class CallLeased:
 
 @dataclass(frozen=True, slots=True)
 class CallLost:
-    """An attempt ended without an outcome, and another is permitted."""
+    """An attempt ended without an outcome, and another is permitted: the tool may be repeated, or
+    its host says that the attempt was not executed."""
 
     call: CallId
     attempt: int

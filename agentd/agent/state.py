@@ -69,6 +69,8 @@ class State:
     stopping: RunCancelling | None = None
     cancel_entries: tuple[CancelEntry, ...] = ()
     waiting: RunWaiting | None = None
+    evidence: int = 0
+    """Late completions that were kept."""
 
     def call(self, call: CallId) -> OpenCall | None:
         """Return an open call, or None when it has ended or never was."""

@@ -99,7 +99,7 @@ def evolve(state: State, event: Event) -> State:
                 context_tokens=state.context_tokens + estimate_tokens(len(text)),
             )
         case CallEvidenceKept():
-            return state
+            return replace(state, evidence=state.evidence + 1)
         case _:
             return _evolve_run(state, event)
 
@@ -195,14 +195,15 @@ def _evolve_model(
             if event.retry_at_ms or state.stopping:
                 return state
             return replace(state, failure=RunFailure(_FAILURES[kind], message))
-        case ModelLost(reason=reason):
+        case ModelLost(reason=reason, still_running=still_running):
             state = replace(
                 state,
                 in_flight=None,
                 usage=state.usage.lose(flight.reservation),
                 not_before_ms=0,
             )
-            return _stopped_request(state, CancelOutcome.STOPPED, reason)
+            outcome = CancelOutcome.STILL_RUNNING if still_running else CancelOutcome.STOPPED
+            return _stopped_request(state, outcome, reason)
         case _:
             assert_never(event)
 
@@ -288,7 +289,11 @@ def _evolve_call(
             return _call_ended(state, call, event)
         case CallLost():
             _require(state, event, call, CallState.LEASED, event.attempt)
-            return _with_call(state, replace(call, state=CallState.QUEUED, host=None, token=""))
+            queued = replace(call, state=CallState.QUEUED, host=None, token="")
+            state = _with_call(state, queued)
+            if state.stopping:
+                return _stopped_call(state, call.id, _outcome_of(event.reason), "it was given up")
+            return state
         case CallUnknown():
             return _call_unknown(state, call, event)
         case CallProbed():
