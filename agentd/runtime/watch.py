@@ -1,10 +1,10 @@
 """Watching the journal: batches of entries for any number of readers, from any revision.
 
-A reader first reads the journal from its revision in pages, then joins a channel. Readers with the
-same selector share one channel and its batches, so that an entry is matched and encoded once for all
-of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at once. The
-stream is a view of the journal: nothing is published that is not durable, and deltas, which are not,
-carry no revision.
+A reader first reads the journal from its revision in pages, then joins a channel. Readers with
+the same selector share one channel and its batches, so that an entry is matched and encoded once
+for all of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at
+once. The stream is a view of the journal: nothing is published that is not durable, and deltas,
+which are not, carry no revision.
 """
 
 import asyncio
