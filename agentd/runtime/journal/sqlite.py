@@ -119,6 +119,7 @@ class SqliteJournal:
             )
         self._near.close()
         self._far.close()
+        self._writer.close()
         os.close(self._lock)
 
     @property
@@ -476,14 +477,14 @@ def _open_parts(directory: Path, options: Options) -> _Parts:
         opened.append(schema.open_reader(directory, options))
         opened.append(schema.open_reader(directory, options))
         return _Parts(opened[0], opened[1], opened[2], read_standing(opened[0]))
-    except apsw.Error as error:
-        for connection in opened:
+    except (apsw.Error, KeyError, TypeError) as error:
+        for connection in reversed(opened):
             connection.close()
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError):
-            raise schema.corrupt(f"the journal in {directory} is damaged: {error}") from error
-        raise Unavailable(
-            Reason.UNREACHABLE, f"the journal in {directory} cannot be opened: {error}"
-        ) from error
+        if isinstance(error, apsw.IOError | apsw.FullError | apsw.BusyError | apsw.CantOpenError):
+            raise Unavailable(
+                Reason.UNREACHABLE, f"the journal in {directory} cannot be opened: {error}"
+            ) from error
+        raise schema.corrupt(f"the journal in {directory} is damaged: {error}") from error
 
 
 def _answer(item: Item, error: AgentdError | None) -> None:
