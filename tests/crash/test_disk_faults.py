@@ -202,3 +202,59 @@ async def test_documents_fail_with_the_rest(tmp_path: Path) -> None:
     await journal.put([claim])
     assert await journal.get("claim", DEFAULT_NAMESPACE, "a") == claim
     await journal.close()
+
+
+async def test_what_was_stored_in_spite_of_an_error_is_heard(tmp_path: Path) -> None:
+    failures = ["appended"]
+
+    def fail_once(boundary: str) -> None:
+        if boundary in failures and len(ledger.acknowledged) == RUNS:
+            failures.remove(boundary)
+            raise apsw.IOError(errno.EIO, "the disk failed")
+
+    ledger = Ledger()
+    options = Options(on_boundary=fail_once)
+    journal, _, runs = await open_faulty(tmp_path, ledger, options)
+    with pytest.raises(Unavailable):
+        await journal.append(runs[0], 1, [leased(1)])
+    assert [entry.event for entry in await journal.read_run(runs[0])][1:] == [leased(1)]
+    assert ledger.heard == await everything(journal)
+    assert ledger.heard[-1].event == leased(1)
+    await journal.append(runs[0], 2, [leased(2)])
+    await journal.close()
+
+
+async def test_what_was_queued_behind_a_fault_fails_with_it(tmp_path: Path) -> None:
+    ledger = Ledger()
+    journal, disk, runs = await open_faulty(tmp_path, ledger)
+    first = disk.syncs
+    disk.failing_syncs = lambda count: count == first + 1
+
+    async def append(sequence: int) -> bool:
+        try:
+            await journal.append(runs[0], sequence, [leased(sequence)])
+        except AgentdError:
+            return False
+        return True
+
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for sequence in range(1, 60):
+            tasks.append(group.create_task(append(sequence)))
+            await asyncio.sleep(0)
+    assert not any(task.result() for task in tasks)
+    assert len(await journal.read_run(runs[0])) == 1
+    await journal.append(runs[0], 1, [leased(1)])
+    await journal.close()
+
+
+async def test_a_closing_journal_gives_up_on_a_broken_disk(tmp_path: Path) -> None:
+    journal, disk, runs = await open_faulty(tmp_path, Ledger())
+    disk.failing_syncs = lambda _: True
+    with pytest.raises(Unavailable):
+        await journal.append(runs[0], 1, [leased(1)])
+    await journal.close()
+    disk.failing_syncs = lambda _: False
+    journal = await SqliteJournal.open(tmp_path, FixedClock())
+    assert len(await journal.read_run(runs[0])) in (1, 2)
+    await journal.close()

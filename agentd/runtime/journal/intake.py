@@ -4,7 +4,7 @@ the writer's thread has spoken."""
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import apsw
 
@@ -133,7 +133,7 @@ class Intake:
                 if item.error is None:
                     entries += item.entries
                 else:
-                    self.heads.pop(item.entries[0].run.key, None)
+                    self.heads.pop(cast("int", item.created[0]), None)
         try:
             self._publish(entries)
         finally:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - what is put into statements is written in this file; values are bound
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,10 @@ class Reader:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        # When the writer has lost its own, this is the last to close, and SQLite tries to tidy the
+        # files: what fails there is nothing to a reader.
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     def newest_key(self) -> int:
         """Return the highest key of a run; 0 when there is none."""

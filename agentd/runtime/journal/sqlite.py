@@ -170,9 +170,8 @@ class SqliteJournal:
         self, query: RunQuery, *, before: RunKey | None, limit: int
     ) -> Sequence[StoredRun]:
         """Return runs with keys below `before`, newest first."""
-        return await self._far_away(
-            partial(self._far.runs, query, before, limit, self._intake.heads)
-        )
+        heads = self._intake.heads
+        return await self._far_away(partial(self._far.runs, query, before, limit, heads))
 
     async def unfinished_runs(self) -> Sequence[StoredRun]:
         """Return every run of every namespace without a terminal state, oldest first."""

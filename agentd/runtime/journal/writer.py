@@ -265,9 +265,8 @@ class Writer:
         try:
             standing = read_standing(self._connection) if certain else self._reopen()
             durable = [item for item in items if type(item) is Write and self._has(item)]
-        except (apsw.Error, AgentdError) as reason:
-            broken = schema.corrupt(f"the journal cannot be read any more: {reason}")
-            self._post(self._sink.broken, stale, broken)
+        except apsw.Error as reason:
+            self._post(self._sink.broken, stale, _end(reason))
             return True
         self._rows = standing.rows
         self._post(self._sink.settled, durable, stale, standing)
@@ -328,6 +327,12 @@ class Writer:
 
     def _post(self, callback: Callable[..., None], *arguments: object) -> None:
         self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _end(error: apsw.Error) -> AgentdError:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return schema.corrupt(f"the journal is damaged: {error}")
+    return Unavailable(Reason.OUTCOME_UNKNOWN, f"the journal cannot be opened again: {error}")
 
 
 def advance_heads(connection: apsw.Connection) -> int:
