@@ -10,6 +10,7 @@ from tests.benchmarks import fanout, growth, hosts, memory, recovery, report, rp
 from tests.benchmarks.harness import Row, measure_rows
 from tests.benchmarks.machine import versions
 from tests.benchmarks.peers import limits, runtimes
+from tests.benchmarks.peers.environment import PINS
 
 ROWS: Sequence[Row] = (
     *steps.ROWS,
@@ -34,7 +35,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", default="", metavar="NAME", help="one row, or one topic")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the work a round")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a quarter of the work a round, however noisy the machine is",
+    )
     parser.add_argument("--json", action="store_true", help="the same figures as JSON")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     arguments = parser.parse_args()
@@ -64,7 +69,7 @@ def main() -> int:
     if sys.stderr.isatty():
         _progress("")
     render = report.as_json if arguments.json else report.table
-    sys.stdout.write(render(results, versions()) + "\n")
+    sys.stdout.write(render(results, {**versions(), "peers": " ".join(PINS)}) + "\n")
     return 1 if any(result.failure for result in results) else 0
 
 
