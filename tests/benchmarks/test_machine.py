@@ -37,9 +37,9 @@ async def test_the_work_of_a_child_that_has_ended_is_our_own() -> None:
 
 def test_work_that_nobody_of_ours_did_is_foreign() -> None:
     now = CpuWindow.open()
-    # As if, since the window opened, the machine had worked 100 ticks of 400 and we 20 of those.
-    window = CpuWindow(now.busy - 100, now.all - 400, now.own - 20)
-    assert abs(window.foreign_share() - 0.2) < 0.05
+    # As if, since the window opened, the machine had worked 100 ticks of 400 and we 60 of those.
+    window = CpuWindow(now.busy - 100, now.all - 400, now.own - 60)
+    assert abs(window.foreign_share() - 0.1) < 0.05
 
 
 def test_resident_memory_is_in_bytes() -> None:
