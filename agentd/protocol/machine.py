@@ -321,7 +321,8 @@ def _evolve_call(
             )
             return _with_call(state, probing)
         case CallRetried():
-            _require(state, event, call, CallState.UNKNOWN, call.attempt)
+            if call.state is not CallState.UNKNOWN:
+                raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}")
             queued = replace(
                 call, state=CallState.QUEUED, host=None, token="", probing=False, probed=False
             )

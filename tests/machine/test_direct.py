@@ -227,6 +227,12 @@ def test_a_probe_comes_before_a_person_and_is_not_repeated() -> None:
     assert isinstance(effect, Wait)
 
 
+def test_a_probe_that_finds_a_call_not_executed_has_it_attempted_again() -> None:
+    state = fold(*unknown(), CallProbed(C1, 1, HOST, "probe-token"))  # type: ignore[arg-type]
+    state = fold(CallRetried(C1, "it had not been executed"), state=state)
+    assert [effect.key for effect in decide(state)] == ["call-c1-1.2"]
+
+
 def test_a_pause_starts_nothing_new_and_lets_work_go_on() -> None:
     state = fold(created(), started(parallel=1), requested(), replied(calls=[SAFE, SAFE]))
     state = fold(leased(), RunPaused(), state=state)
