@@ -291,6 +291,12 @@ def test_a_cancel_stops_a_model_request() -> None:
     assert isinstance(end, End)
 
 
+def test_a_cancel_reports_a_request_that_was_answered_by_the_turn_it_was_of() -> None:
+    state = fold(created(), started(), requested(), RunCancelling(RunState.CANCELLED))
+    state = fold(replied(text="too late"), state=state)
+    assert [entry.name for entry in state.cancel_entries] == ["requests/1"]
+
+
 def test_a_pending_run_is_cancelled_at_once() -> None:
     (end,) = decide(fold(created(), RunCancelling(RunState.CANCELLED)))
     assert isinstance(end, End)
