@@ -522,6 +522,7 @@ class Driver:
                 self._around.watch_deadline(self.identity, event.deadline_ms)
 
     def _view_after(self, state: State, events: Sequence[Event], now: int) -> RunView:
+        """Return how the run stands after life-cycle events."""
         view = self.view
         flight = state.in_flight.reservation if state.in_flight else None
         changed = view.state is not state.run
