@@ -8,7 +8,7 @@ which are not, carry no revision.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from agentd.agent.events import Entry, RunEnded
@@ -130,7 +130,7 @@ class Watches:
         include_deltas: bool = False,
         progress_interval_s: float | None = None,
         until_ended: bool = False,
-    ) -> AsyncIterator[WatchBatch]:
+    ) -> AsyncGenerator[WatchBatch, None]:
         """Yield what comes after a revision; -1 means from now on.
 
         Raises OutOfRange (COMPACTED, FUTURE_REVISION), and Exhausted (SLOW_READER) when more waits
