@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
-from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.tool import CallState
 from agentd.errors import AgentdError, Reason, Unavailable
 from agentd.runtime.driver import Driver
@@ -21,6 +21,7 @@ from agentd.runtime.ports import Clock, Entropy, StoredRun
 from agentd.runtime.posting import Posting
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
+from agentd.runtime.turns import Turns
 
 _log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class Scheduler:
         self._unfinished: dict[RunKey, RunIdentity] = {}
         self._queue: deque[Driver] = deque()
         self._active = 0
-        self._sessions: dict[tuple[Namespace, SessionId], deque[RunIdentity]] = {}
+        self._turns = Turns()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
 
@@ -94,22 +95,20 @@ class Scheduler:
         for run in stored:
             identity = run.run.identity
             self._unfinished[identity.key] = identity
-            first = self._take_turn(identity)
-            if first and not self._stays_parked(run):
+            if self._turns.take(identity) and not self._stays_parked(run):
                 self._start(self.driver(identity))
 
     def driver(self, identity: RunIdentity) -> Driver:
         """Return a new driver for a run."""
         driver = Driver(self._around, self._planner, identity)
-        queue = self._session_of(identity)
-        driver.held = bool(queue) and queue[0] is not identity and identity in queue
+        driver.held = self._turns.waits(identity)
         return driver
 
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""
         identity = driver.identity
         self._unfinished[identity.key] = identity
-        if self._take_turn(identity):
+        if self._turns.take(identity):
             self._start(driver)
 
     def post(self, run: RunIdentity, posting: Posting) -> None:
@@ -158,38 +157,6 @@ class Scheduler:
         except TimeoutError:
             return False
         return True
-
-    # Sessions.
-
-    def _session_of(self, run: RunIdentity) -> deque[RunIdentity]:
-        if run.session is None:
-            return deque()
-        return self._sessions.get((run.namespace, run.session)) or deque()
-
-    def _take_turn(self, run: RunIdentity) -> bool:
-        """Queue a run behind the earlier ones of its session; return whether it is first."""
-        if run.session is None:
-            return True
-        queue = self._sessions.setdefault((run.namespace, run.session), deque())
-        queue.append(run)
-        return queue[0] is run
-
-    def _pass_turn(self, run: RunIdentity) -> None:
-        """Let the session's next run begin."""
-        queue = self._session_of(run)
-        if run not in queue:
-            return
-        queue.remove(run)
-        if not queue:
-            assert run.session is not None
-            del self._sessions[run.namespace, run.session]
-            return
-        driver = self._drivers.get(queue[0].key)
-        if driver:
-            driver.held = False
-            driver.wake()
-        else:
-            self._start(self.driver(queue[0]))
 
     # Memory.
 
@@ -242,7 +209,18 @@ class Scheduler:
         if driver.state.run.ended and self._forget(driver.identity):
             self._around.hosts.forget(driver.identity)
             self.on_ended(driver)
-            self._pass_turn(driver.identity)
+            self._let_begin(self._turns.leave(driver.identity))
+
+    def _let_begin(self, run: RunIdentity | None) -> None:
+        """Let a run begin that an earlier one of its session held."""
+        if run is None:
+            return
+        driver = self._drivers.get(run.key)
+        if driver:
+            driver.held = False
+            driver.wake()
+        else:
+            self._start(self.driver(run))
 
     def _forget(self, run: RunIdentity) -> bool:
         """Count a run as ended; return whether it was not yet."""
