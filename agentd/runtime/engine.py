@@ -27,7 +27,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.context.transcript import Transcript
-from agentd.errors import Conflict, Reason, Unavailable
+from agentd.errors import Conflict, Exhausted, Reason, Unavailable
 from agentd.protocol.machine import evolve
 from agentd.runtime.claims import RequestClaims, request_digest
 from agentd.runtime.hosts import Hosts
@@ -38,6 +38,8 @@ from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
 
+MAX_UNREAD = 1_000
+"""Messages that may wait for a run's next turn."""
 _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
 
@@ -120,6 +122,7 @@ class Engine:
         """
         if self.draining:
             raise _draining()
+        self._scheduler.check_room()
         namespace, method = request.namespace, "CreateRun"
         digest = request_digest(request) if request_id else ""
         async with self._claims.hold(namespace, request_id):
@@ -272,6 +275,10 @@ def _still_running(state: State) -> list[CancelEntry]:
 def _post_message(state: State, text: str) -> Event:
     if state.run.ended or state.stopping:
         raise _wrong_run_state(state, "given a message")
+    if state.unread >= MAX_UNREAD:
+        limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
+        message = f"{MAX_UNREAD} messages wait for the run's next turn"
+        raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
     return MessagePosted(text)
 
 
