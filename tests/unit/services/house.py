@@ -71,7 +71,8 @@ class House:
 
     async def all_events(self, **fields: Any) -> list[Any]:
         """Return what ListEvents says, over all its pages."""
-        events, token = [], ""
+        events: list[Any] = []
+        token = ""
         while True:
             request = event_service_pb2.ListEventsRequest(page_token=token, **fields)
             answer = await self.events.ListEvents(request, CALLER)

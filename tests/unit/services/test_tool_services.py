@@ -90,7 +90,7 @@ async def test_a_call_from_invocation_to_result(tmp_path: Path) -> None:
         )
         progress = await home.hosts.ReportProgress(pb.ReportProgressRequest(reports=[note]), CALLER)
         assert [status.result for status in progress.statuses] == [pb.LEASE_RESULT_OK]
-        results = await ask(
+        outcomes = await ask(
             home,
             report(invocation, result_json='{"sun":true}', lease_token="other"),
             report(invocation),  # no outcome
@@ -99,7 +99,7 @@ async def test_a_call_from_invocation_to_result(tmp_path: Path) -> None:
             report(invocation, call="runs/r-9/calls/c1-1", stopped=pb.CallStopped()),
             report(invocation, result_json='{"sun":true}'),
         )
-        assert results == [
+        assert outcomes == [
             pb.LEASE_RESULT_STALE_LEASE,
             pb.LEASE_RESULT_INVALID,
             pb.LEASE_RESULT_INVALID,
@@ -271,7 +271,12 @@ async def test_batches_are_bounded(tmp_path: Path) -> None:
     ],
 )
 async def test_bad_notes_are_answered_one_by_one(tmp_path: Path, fields: dict[str, Any]) -> None:
-    good = {"call": "runs/r-1/calls/c1-1", "attempt": 1, "lease_token": "t", "fraction": -1.0}
+    good: dict[str, Any] = {
+        "call": "runs/r-1/calls/c1-1",
+        "attempt": 1,
+        "lease_token": "t",
+        "fraction": -1.0,
+    }
     async with house(tmp_path) as home:
         notes = [pb.ProgressReport(**{**good, **fields}), pb.ProgressReport(**good)]
         request = pb.ReportProgressRequest(reports=notes)
