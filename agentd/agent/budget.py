@@ -134,6 +134,10 @@ class Usage:
             self.unknown_cost_nanos,
         )
 
+    def call(self) -> "Usage":
+        """Return the usage after a tool call was started."""
+        return replace(self, tool_calls=self.tool_calls + 1)
+
     def lose(self, reservation: Reservation) -> "Usage":
         """Return the usage after a model request whose outcome is unknown."""
         return replace(

@@ -37,10 +37,9 @@ class RunState(Enum):
     CANCELLED = 8
     ABANDONED = 9
 
-    @property
-    def ended(self) -> bool:
+    def __init__(self, value: int) -> None:
+        self.ended = value >= 6
         """Whether nothing follows."""
-        return self.value >= RunState.SUCCEEDED.value
 
 
 class WaitReason(Enum):

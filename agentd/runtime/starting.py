@@ -1,4 +1,4 @@
-"""Resolve what a run starts with: its agent, its model, its tools and the conversation it continues."""
+"""Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agentd.agent.budget import Budget
 from agentd.agent.events import GrantedTool, RunStarted
-from agentd.agent.ids import Namespace, RunId, RunIdentity
+from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity
 from agentd.agent.message import Message, ModelInfo, Purpose
 from agentd.agent.spec import Agent, RunSpec
 from agentd.agent.tool import Tool
@@ -17,7 +17,7 @@ from agentd.runtime.ports import Clock, Journal, Models, RunQuery
 from agentd.tools.registry import Registry, digest_of
 
 CONVERSATIONS = 64
-"""Conversations that are kept at hand for the next run of their session."""
+"""Conversations, and instructions of agents, that are kept at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Starting:
         self._clock = clock
         self._limits = limits
         self._conversations: OrderedDict[RunIdentity, Sequence[Message]] = OrderedDict()
+        self._instructions: OrderedDict[tuple[Namespace, AgentId, int], str] = OrderedDict()
 
     def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
         """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
@@ -87,8 +88,14 @@ class Starting:
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
-        agent = await self._library.get_kept_agent(identity.namespace, identity.agent, revision)
-        return agent.instructions
+        place = (identity.namespace, identity.agent, revision)
+        known = self._instructions.get(place)
+        if known is None:
+            agent = await self._library.get_kept_agent(*place)
+            known = self._instructions[place] = agent.instructions
+            if len(self._instructions) > CONVERSATIONS:
+                self._instructions.popitem(last=False)
+        return known
 
     async def transcript(self, identity: RunIdentity, previous: RunId | None) -> Transcript:
         """Return a run's transcript as of its newest event."""

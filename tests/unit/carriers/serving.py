@@ -137,10 +137,13 @@ def services(system: System, events: Events, runs: Runs) -> Mapping[str, object]
 
 
 @asynccontextmanager
-async def serving(directory: Path, limits: GrpcLimits = DEFAULTS) -> AsyncIterator[Serving]:
+async def serving(
+    directory: Path, limits: GrpcLimits = DEFAULTS, *, implemented: bool = True
+) -> AsyncIterator[Serving]:
     """Serve in a directory until the block ends."""
     system, events, runs = System(), Events(), Runs()
-    carrier = GrpcCarrier(method_table(services(system, events, runs)), limits=limits)
+    table = method_table(services(system, events, runs) if implemented else {})
+    carrier = GrpcCarrier(table, limits=limits)
     await carrier.start(f"unix:{directory}/inner")
     relay = Relay(directory / "inner")
     listener = socket.socket(socket.AF_UNIX)
@@ -191,3 +194,10 @@ def stream(channel: grpc.aio.Channel, path: str, data: bytes = b"", **options: A
     """Call a method that streams with the bytes of its request."""
     method: Any = channel.unary_stream(path)
     return method(data, **options)
+
+
+def watch_request(count: int, *, size: int = 0, until_ended: bool = False) -> bytes:
+    """The request for so many responses with so much text each."""
+    return event_service_pb2.WatchRequest(
+        after_revision=count, filter={"agent": str(size)}, until_ended=until_ended
+    ).SerializeToString()
