@@ -1,7 +1,7 @@
 """The contract's resources as methods of Python: one class a service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -142,13 +142,11 @@ class Runs:
         model: str = "",
         tools: Iterable[str] = (),
         budget: Budget | None = None,
-        annotations: Mapping[str, str] | None = None,
     ) -> run_service_pb2.CreateRunResponse:
         """Create a run from what most runs are made of. Names are resource names."""
         run = Run(goal=goal, agent=agent, session=session, model=model, tools=tuple(tools))
         if budget is not None:
             run.budget.CopyFrom(budget)
-        run.annotations.update(annotations or {})
         return await self.create(run)
 
     async def get(self, name: str) -> Run:
