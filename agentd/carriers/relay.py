@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import re
+import resource
 import secrets
 import socket
 import struct
@@ -19,7 +20,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
-from agentd.errors import InvalidRequest, Reason
+from agentd.errors import InvalidRequest, Reason, Unavailable
 from agentd.log import get_logger
 
 MAX_PATH_BYTES = 107
@@ -55,6 +56,83 @@ def check_path(path: Path) -> None:
             "set a shorter server.socket",
             metadata={"path": str(path), "limit": str(MAX_PATH_BYTES)},
         )
+
+
+def raise_descriptor_limit() -> None:
+    """Permit this process as many descriptors as it may have: each connection needs three."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def listen(path: Path, mode: int) -> socket.socket:
+    """Return a listening socket at a path with a mode, its directory made for the user alone (and
+    for the group, if the mode admits it) when it does not exist. The caller holds its lock.
+
+    Raises InvalidRequest (INVALID_CONFIG) for a path that is too long, and Unavailable
+    (UNREACHABLE) when it cannot be bound.
+    """
+    check_path(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        make_directory(path.parent, 0o750 if mode & 0o070 else 0o700)
+        listener.bind(os.fsencode(path))
+        path.chmod(mode)  # before it listens, so that nobody came in by the mode of the umask
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            Reason.UNREACHABLE, f"cannot listen on {path}: {error}", metadata={"path": str(path)}
+        ) from error
+    return listener
+
+
+def adopt(count: int) -> socket.socket | None:
+    """Return the listening Unix socket that systemd passed, if it passed any.
+
+    Raises InvalidRequest (INVALID_CONFIG) when it passed several, or another kind.
+    """
+    if count == 0:
+        return None
+    listener = socket.socket(fileno=LISTEN_FD)
+    kind = (listener.family, listener.type)
+    accepts = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if count > 1 or kind != (socket.AF_UNIX, socket.SOCK_STREAM) or not accepts:
+        listener.detach()
+        raise InvalidRequest(
+            Reason.INVALID_CONFIG,
+            "the socket unit must pass one listening stream socket with a path: ListenStream=/…",
+            metadata={"count": str(count)},
+        )
+    os.set_inheritable(LISTEN_FD, False)
+    return listener
+
+
+def inner_path(path: Path) -> Path:
+    """Return where gRPC listens behind a public socket, in a directory of the user's alone.
+
+    Raises InvalidRequest (INVALID_CONFIG) when that path is too long, and Unavailable (UNREACHABLE)
+    when the directory is not ours. The caller holds the lock of the public socket, so that what
+    lies there is left over.
+    """
+    directory = path.with_name(path.name + ".d")
+    inner = directory / "s"
+    check_path(inner)
+    try:
+        make_directory(directory, 0o700)
+        directory.chmod(0o700)  # refused for another user's
+        inner.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            Reason.UNREACHABLE, f"cannot use {directory}: {error}", metadata={"path": str(path)}
+        ) from error
+    return inner
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """Make a directory, with its parents, unless it exists."""
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode)
 
 
 class Relay:

@@ -191,3 +191,10 @@ def stream(channel: grpc.aio.Channel, path: str, data: bytes = b"", **options: A
     """Call a method that streams with the bytes of its request."""
     method: Any = channel.unary_stream(path)
     return method(data, **options)
+
+
+def watch_request(count: int, *, size: int = 0, until_ended: bool = False) -> bytes:
+    """The request for so many responses with so much text each."""
+    return event_service_pb2.WatchRequest(
+        after_revision=count, filter={"agent": str(size)}, until_ended=until_ended
+    ).SerializeToString()
