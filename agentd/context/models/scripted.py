@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from agentd.agent.budget import FREE, Prices
 from agentd.agent.message import (
@@ -25,9 +25,12 @@ from agentd.context.models.script import (
     Conversation,
     Fault,
     Script,
+    ScriptError,
     Turn,
+    load_script,
     pieces,
 )
+from agentd.context.models.settings import ModelSettings
 from agentd.errors import NotFound, Reason
 
 CONTEXT_TOKENS = 200_000
@@ -41,7 +44,7 @@ class ScriptedModel:
         self._script = script
         self._prices = prices
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """Answer as the script says. Raises ModelError where it says so, or has no answer."""
         turn = self._turn(request)
         reply, deltas = self._reply(turn, request)
@@ -90,6 +93,29 @@ class ScriptedModel:
             uses = ()
         usage = turn.usage if turn.usage.cost_nanos else turn.usage.priced(self._prices)
         return ModelReply(AssistantMessage(text, uses), turn.stop, usage), deltas
+
+
+class ScriptedProvider:
+    """A script that was read from its file."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def model(self, settings: ModelSettings) -> ScriptedModel:
+        """Return the model that answers from the script."""
+        return ScriptedModel(self._script, settings.prices or FREE)
+
+    async def close(self) -> None:
+        """Do nothing: a script holds nothing open."""
+
+
+async def load(model: ModelSettings) -> ScriptedProvider:
+    """Read a model's script in a thread. Raises ModelError (INVALID_REQUEST)."""
+    assert model.path is not None
+    try:
+        return ScriptedProvider(await asyncio.to_thread(load_script, model.path))
+    except ScriptError as error:
+        raise ModelError(ModelErrorKind.INVALID_REQUEST, str(error)) from error
 
 
 class ScriptedModels:
