@@ -116,6 +116,7 @@ class Surroundings:
 
     __slots__ = (
         "asking",
+        "boundary",
         "clock",
         "delay_wake",
         "draining",
@@ -139,6 +140,7 @@ class Surroundings:
         local_tools: dict[str, LocalTool],
         load_transcript: Callable[[RunIdentity, RunId | None], Awaitable[Transcript]],
         resolve_start: Callable[[RunIdentity, RunSpec], Awaitable[RunStarted]],
+        boundary: Callable[[str], None] | None = None,
     ) -> None:
         self.journal = journal
         self.asking = asking
@@ -150,6 +152,8 @@ class Surroundings:
         self.load_transcript = load_transcript
         """Of a run, given the run of its session that it continues."""
         self.resolve_start = resolve_start
+        self.boundary = boundary
+        """Called at the points where a crash is tested."""
         self.delay_wake: Callable[[RunIdentity, int], None]
         """Has a run woken at a time in milliseconds since the epoch."""
         self.watch_deadline: Callable[[RunIdentity, int], None]
@@ -234,6 +238,8 @@ class Driver:
 
     def post(self, posting: Posting) -> None:
         """Hand a fact to the run."""
+        if self._around.boundary:
+            self._around.boundary("received")
         self._inbox.append(posting)
         self.wake()
 
@@ -516,6 +522,7 @@ class Driver:
                 self._around.watch_deadline(self.identity, event.deadline_ms)
 
     def _view_after(self, state: State, events: Sequence[Event], now: int) -> RunView:
+        """Return how the run stands after life-cycle events."""
         view = self.view
         flight = state.in_flight.reservation if state.in_flight else None
         changed = view.state is not state.run
@@ -545,6 +552,9 @@ class Driver:
 
     def _begin(self, start: _Start) -> None:
         effect = start.effect
+        boundary = self._around.boundary
+        if boundary:
+            boundary("recorded")
         match effect:
             case AskModel():
                 self._spawn(effect.key, self._ask(effect))
@@ -556,6 +566,8 @@ class Driver:
                 self._spawn_call(effect, start.host)
             case _:
                 assert_never(effect)
+        if boundary:
+            boundary("dispatched")
 
     def _spawn_call(self, effect: StartCall | ProbeCall, host: HostId | None) -> None:
         call = self.state.call(effect.call)

@@ -66,7 +66,7 @@ class Library:
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
                 return await self._answered(namespace, answer)
-            agent_id = agent.id or AgentId(self._entropy.id("agent"))
+            agent_id = agent.id or AgentId(self._entropy.id("a"))
             async with self._locks.hold((namespace, agent_id)):
                 last = await self._journal.get(_AGENT, namespace, agent_id)
                 if last is not None and last.body:

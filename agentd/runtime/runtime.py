@@ -1,7 +1,7 @@
 """Join the parts of the runtime around a journal and the models."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -81,8 +81,13 @@ def build_runtime(
     limits: RuntimeLimits | None = None,
     local_tools: Mapping[str, LocalTool] | None = None,
     default_agent: Agent = _DEFAULT_AGENT,
+    boundary: Callable[[str], None] | None = None,
 ) -> Runtime:
-    """Build the runtime. Nothing starts before `Runtime.serving`."""
+    """Build the runtime. Nothing starts before `Runtime.serving`.
+
+    `boundary` is called between an effect's record and its dispatch, after its dispatch, and when a
+    fact arrives: the points at which the crash tests kill.
+    """
     limits = limits or RuntimeLimits()
     registry = Registry()
     claims = RequestClaims(journal, clock)
@@ -128,6 +133,7 @@ def build_runtime(
         local_tools=tools,
         load_transcript=starting.transcript,
         resolve_start=starting.start,
+        boundary=boundary,
     )
     scheduler = Scheduler(around, clock, entropy, engine.run_ended, limits.scheduler)
     around.connect(scheduler.wake_at, scheduler.watch_deadline)

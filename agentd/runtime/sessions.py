@@ -58,7 +58,7 @@ class Sessions:
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
                 return await self.get_session(namespace, SessionId(answer))
-            session_id = session.id or SessionId(self._entropy.id("session"))
+            session_id = session.id or SessionId(self._entropy.id("s"))
             now = self._clock.now_ms()
             created = SessionView(replace(session, id=session_id, create_time_ms=now), None, 0, now)
             body = msgspec.msgpack.encode(created.session)

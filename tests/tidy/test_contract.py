@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from agentd.errors import Reason
+from agentd.v1.error_reason_pb2 import ErrorReason
 from tests.tidy.tree import ROOT
 
 INSTALL_DEADLINE_S = 240
@@ -94,3 +96,9 @@ def test_buf_would_complain(
     result = check.run_buf(command, proto)
     assert result.returncode != 0
     assert complaint in result.stdout
+
+
+def test_every_reason_is_in_the_contract_and_no_other() -> None:
+    prefix = "ERROR_REASON_"
+    contract = {name.removeprefix(prefix) for name in ErrorReason.DESCRIPTOR.values_by_name}
+    assert contract - {"UNSPECIFIED"} == {reason.value for reason in Reason}
