@@ -1,6 +1,6 @@
 """A daemon as a Python program sees it: its agents, sessions, runs and tools, and its journal."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,13 @@ from agentd.client.retry import RetryPolicy
 from agentd.client.transport import DEFAULT_TIMEOUT_S, Transport
 from agentd.client.watch import Watch
 from agentd.errors import AgentdError
-from agentd.v1.event_service_pb2 import EventFilter, WatchRequest
+from agentd.v1.event_pb2 import Event
+from agentd.v1.event_service_pb2 import (
+    EventFilter,
+    ListEventsRequest,
+    ListEventsResponse,
+    WatchRequest,
+)
 from agentd.v1.run_service_pb2 import CreateRunResponse
 
 R = TypeVar("R", bound=Message)
@@ -96,6 +102,15 @@ class Client:
             until_ended=until_ended,
         )
         return Watch(self._transport, request, sequences=sequences, on_interruption=on_interruption)
+
+    async def events(
+        self, events: EventFilter | None = None, *, after_revision: int = 0
+    ) -> AsyncIterator[Event]:
+        """Yield the events that are recorded by now, oldest first."""
+        request = ListEventsRequest(filter=events, after_revision=after_revision, page_size=1000)
+        async for page in self._transport.pages(request, ListEventsResponse):
+            for event in page.events:
+                yield event
 
     def follow(
         self,

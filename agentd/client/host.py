@@ -35,6 +35,7 @@ from agentd.v1.tool_pb2 import Tool
 DEFAULT_CAPACITY = 16
 REGISTER_S = 30.0
 DRAIN_S = 10.0
+THREAD_NAME = "agentd-tool"
 STOP_S = 2.0
 
 _LOG = logging.getLogger("agentd.client")
@@ -92,7 +93,7 @@ class ToolHost:
     async def _serve(self) -> AsyncIterator[None]:
         self._reports = Reports(self._transport)
         self._registered = asyncio.Event()
-        self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix="agentd-tool")
+        self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix=THREAD_NAME)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group

@@ -9,7 +9,16 @@ from agentd.errors import InvalidRequest, Reason
 from agentd.v1.agent_pb2 import Agent, ModelRoute, OnUnknown, Protocol, Purpose
 from agentd.v1.budget_pb2 import Budget, Usage
 from agentd.v1.call_pb2 import Call, CallError, CallErrorReason, CallState
-from agentd.v1.event_pb2 import Delta, Event, ModelErrorKind, StopReason
+from agentd.v1.event_pb2 import (
+    CallEnded,
+    CallUnknown,
+    Delta,
+    Event,
+    ModelErrorKind,
+    ModelFailed,
+    ModelReplied,
+    RunWaiting,
+)
 from agentd.v1.event_service_pb2 import EventFilter
 from agentd.v1.run_pb2 import (
     CancelEntry,
@@ -40,9 +49,11 @@ __all__ = [
     "Agent",
     "Budget",
     "Call",
+    "CallEnded",
     "CallError",
     "CallErrorReason",
     "CallState",
+    "CallUnknown",
     "CancelEntry",
     "CancelOutcome",
     "CancelReport",
@@ -55,7 +66,9 @@ __all__ = [
     "GetInfoResponse",
     "Invocation",
     "ModelErrorKind",
+    "ModelFailed",
     "ModelInfo",
+    "ModelReplied",
     "ModelRoute",
     "OnUnknown",
     "Protocol",
@@ -66,9 +79,9 @@ __all__ = [
     "RunFailure",
     "RunFailureReason",
     "RunState",
+    "RunWaiting",
     "SandboxTier",
     "Session",
-    "StopReason",
     "Tool",
     "Usage",
     "WaitReason",
