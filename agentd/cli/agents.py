@@ -50,7 +50,7 @@ def spec_options(command: Any) -> Any:
 @spec_options
 @output_option
 @pass_settings
-def create(settings: Settings, name: str, output: str, **options: Any) -> None:
+def create(settings: Settings, /, name: str, output: str, **options: Any) -> None:
     """Create an agent. Without NAME, the file names it, or the daemon does."""
     agent = _spec(name, **options)
 
@@ -66,7 +66,7 @@ def create(settings: Settings, name: str, output: str, **options: Any) -> None:
 @spec_options
 @output_option
 @pass_settings
-def update(settings: Settings, name: str, output: str, **options: Any) -> None:
+def update(settings: Settings, /, name: str, output: str, **options: Any) -> None:
     """Make a new revision with the given fields changed."""
     agent = _spec(name, **options)
     fields = [entry.name for entry, _ in agent.ListFields() if entry.name not in ("name", "etag")]

@@ -56,7 +56,7 @@ def _spawn(settings: Settings, log: Path) -> tuple[subprocess.Popen[bytes], int]
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
         start = output.tell()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this program itself
             [sys.executable, "-m", "agentd.cli", *flags, "serve"],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -85,7 +85,7 @@ class Settings:
         return connect(self.address, token_file=config.token_file, namespace=config.namespace)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, written as 90, 90s, 5m or 2h."""
 
     name = "DURATION"

@@ -11,7 +11,9 @@ def config() -> None:
     """Show and check the configuration."""
 
 
-@config.command(examples="agentd config show\nagentd config show --origin\nagentd config show -o json")
+@config.command(
+    examples="agentd config show\nagentd config show --origin\nagentd config show -o json"
+)
 @click.option("--origin", is_flag=True, help="Where each value came from.")
 @output_option
 @pass_settings

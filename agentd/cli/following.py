@@ -99,8 +99,9 @@ class Follower:
             self.talk.say(text)
 
     def _tell_how_to_go_on(self) -> None:
-        id = self.run.removeprefix("runs/")
-        self.talk.say(f"{self.run} goes on. Watch: agentd logs -f {id}   Stop: agentd cancel {id}")
+        short = self.run.removeprefix("runs/")
+        self.talk.say(f"{self.run} goes on.")
+        self.talk.say(f"Watch: agentd logs -f {short}    Stop: agentd cancel {short}")
         if self.hosts_tools:
             self.talk.say(
                 "The tools of this command go with it: a run that calls one waits for "

@@ -1,7 +1,6 @@
 """`agentd logs` and `agentd events`: what happened, for people and for programs."""
 
 import sys
-from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
@@ -10,7 +9,6 @@ import click
 from agentd.cli.base import Command, Settings, pass_settings, run_async
 from agentd.cli.exits import Exit
 from agentd.cli.following import Follower, tell_end
-from agentd.cli.interrupts import Interrupts
 from agentd.cli.output import TABLE, as_json, output_option, write_document, write_line
 from agentd.cli.render import Renderer
 from agentd.cli.talk import Talk
@@ -41,9 +39,7 @@ async def _logs(settings: Settings, name: str, *, follow: bool) -> Exit:
         renderer = Renderer(sys.stdout, talk)
         chosen = EventFilter(runs=[name])
         if follow and run.state not in ENDED:
-            watch = client.watch(
-                chosen, include_deltas=True, until_ended=True, sequences={name: 0}
-            )
+            watch = client.watch(chosen, include_deltas=True, until_ended=True, sequences={name: 0})
             return await Follower(client, name, watch, renderer, Talk(sys.stderr)).follow()
         async for event in client.events(chosen):
             renderer.show(event)
@@ -71,7 +67,7 @@ async def _logs(settings: Settings, name: str, *, follow: bool) -> Exit:
 )
 @output_option
 @pass_settings
-def events(settings: Settings, *, follow: bool, output: str, **options: Any) -> int:
+def events(settings: Settings, /, *, follow: bool, output: str, **options: Any) -> int:
     """Show the journal's events, oldest first. `-o jsonl` writes them whole, one a line."""
     after = options["after"]
     chosen = EventFilter(
@@ -99,9 +95,7 @@ async def _list_events(settings: Settings, chosen: EventFilter, after: int, outp
     return Exit.OK
 
 
-async def _follow_events(
-    settings: Settings, chosen: EventFilter, after: int, output: str
-) -> Exit:
+async def _follow_events(settings: Settings, chosen: EventFilter, after: int, output: str) -> Exit:
     talk = Talk(sys.stderr)
     async with settings.client() as client:
         watch = client.watch(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+
 from agentd.cli.base import Command, Settings, pass_settings, run_async
 from agentd.cli.listing import age_of, state_of
 from agentd.cli.output import (
@@ -35,7 +36,9 @@ def inspect(settings: Settings, name: str, output: str) -> None:
     async def fetch() -> tuple[Any, list[Call]]:
         async with settings.client() as client:
             found = await find(client, name)
-            calls = [c async for c in client.runs.calls(found.name)] if isinstance(found, Run) else []
+            calls = (
+                [c async for c in client.runs.calls(found.name)] if isinstance(found, Run) else []
+            )
             return found, calls
 
     found, calls = run_async(fetch())

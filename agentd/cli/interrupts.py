@@ -35,7 +35,7 @@ class Interrupts:
         """Wait until Ctrl-C was pressed so often, the work is done or the time is up; return
         whether it was Ctrl-C."""
         async with asyncio.TaskGroup() as group:
-            pressed = group.create_task(self._reach(count))
+            pressed = group.create_task(self.reach(count))
             await asyncio.wait(
                 {work, pressed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
@@ -43,7 +43,8 @@ class Interrupts:
             pressed.cancel()
         return was_pressed
 
-    async def _reach(self, count: int) -> None:
+    async def reach(self, count: int) -> None:
+        """Wait until Ctrl-C was pressed so often."""
         while self._count < count:
             self._more.clear()
             await self._more.wait()

@@ -75,7 +75,7 @@ def cli(
     token_file: str | None,
     pairs: tuple[str, ...],
 ) -> None:
-    """Run AI agents.
+    r"""Run AI agents.
 
     \b
     agentd run "What is in this folder?" --tools files.py
@@ -104,7 +104,7 @@ def main() -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader has gone, which is its right; Python must not complain of it at the end.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return Exit.OK
     except AgentdError as error:
         _explain(error)

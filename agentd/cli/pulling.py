@@ -10,7 +10,7 @@ from agentd.cli.talk import Talk
 from agentd.errors import NotFound, Reason
 
 if TYPE_CHECKING:
-    from agentd.context.models.pull import LocalModel
+    from agentd.context.models.files import LocalModel
 
 DEFAULT_MODEL = "smollm2"
 """Small enough to fetch without asking: below 100 MB."""
@@ -21,7 +21,7 @@ NOTE_S = 5.0
 
 def pullable(name: str) -> "LocalModel":
     """Return a model whose file can be pulled. Raises NotFound naming those that can."""
-    from agentd.context.models.pull import LOCAL_MODELS  # noqa: PLC0415
+    from agentd.context.models.files import LOCAL_MODELS  # noqa: PLC0415
 
     model = LOCAL_MODELS.get(name.removeprefix(PREFIX))
     if model is None:

@@ -85,7 +85,7 @@ class Options:
     help="The answer, the run as JSON at its end, or its events one a line.",
 )
 @pass_settings
-def run(settings: Settings, **options: Any) -> int:
+def run(settings: Settings, /, **options: Any) -> int:
     """Pursue a GOAL and show the answer. `-` reads the goal from stdin.
 
     Starts the daemon if none runs, and gets a small local model if there is no other. Ctrl-C leaves
@@ -145,9 +145,7 @@ def _new_run(goal: str, options: Options, toolsets: list[str]) -> Run:
     )
 
 
-async def _follow(
-    client: Client, created: CreateRunResponse, options: Options, talk: Talk
-) -> Exit:
+async def _follow(client: Client, created: CreateRunResponse, options: Options, talk: Talk) -> Exit:
     name = created.run.name
     live = options.output == TEXT and sys.stdout.isatty()
     follower = Follower(

@@ -24,7 +24,7 @@ agentd --set server.token_file=/etc/agentd/token serve --tcp 127.0.0.1:7431
 @click.option("--state-directory", metavar="DIR", help="Where the journal is kept.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @pass_settings
-def serve(settings: Settings, **options: str | None) -> int:
+def serve(settings: Settings, /, **options: str | None) -> int:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C.
 
     Work in progress is given time to end; what has not ended goes on at the next start.

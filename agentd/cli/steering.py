@@ -28,7 +28,9 @@ from agentd.client.types import (
 WAIT_S = 365 * 86_400.0
 
 
-@click.command(cls=Command, examples='agentd send RUN "Look in src too"\nagentd send RUN - < more.txt')
+@click.command(
+    cls=Command, examples='agentd send RUN "Look in src too"\nagentd send RUN - < more.txt'
+)
 @click.argument("run")
 @click.argument("text")
 @pass_settings
@@ -139,7 +141,7 @@ def resume(settings: Settings, run: str) -> None:
 @click.option("--abandon", is_flag=True, help="Nobody will know; the model is told so.")
 @click.option("--reason", default="", help="Why, for the record.")
 @pass_settings
-def resolve(settings: Settings, call: str, reason: str, **options: Any) -> None:
+def resolve(settings: Settings, /, call: str, reason: str, **options: Any) -> None:
     """Say what became of a CALL whose outcome is unknown: exactly one of the four options."""
     request = _resolution(call, reason, **options)
 

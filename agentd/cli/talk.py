@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, TextIO
 from agentd.cli.text import clean
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
+    import rich.console
+    import rich.status
 
 
 class Talk:
@@ -14,9 +14,9 @@ class Talk:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.console: Console | None = None
+        self.console: rich.console.Console | None = None
         """The terminal; None when the stream is none."""
-        self._status: Status | None = None
+        self._status: rich.status.Status | None = None
         if stream.isatty():
             from rich.console import Console  # noqa: PLC0415
 

@@ -25,7 +25,7 @@ def line(text: str, width: int = 0) -> str:
 
 
 def lower(name: str, prefix: str) -> str:
-    """Return the word of an enum value: `RUN_STATE_SUCCEEDED` without `RUN_STATE_`, in lower case."""
+    """Return an enum value as words: `RUN_STATE_SUCCEEDED` without `RUN_STATE_`, in lower case."""
     return name.removeprefix(prefix).lower().replace("_", " ")
 
 

@@ -4,7 +4,7 @@ import click
 
 from agentd import __version__
 from agentd.cli.base import Command, Settings, pass_settings, run_async
-from agentd.cli.output import JSON, output_option, write_document, write_pairs
+from agentd.cli.output import TABLE, output_option, write_document, write_pairs
 
 
 @click.command(
@@ -19,7 +19,7 @@ def version(settings: Settings, server: bool, output: str) -> None:
     found = {"client": __version__}
     if server:
         found |= run_async(_server(settings))
-    if output == JSON or output == "jsonl":
+    if output != TABLE:
         write_document(found)
     else:
         write_pairs(found.items())
