@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.base import Settings
-from agentd.errors import AgentdError, Reason, Unavailable
+from agentd.errors import Reason, Unavailable
 
 if TYPE_CHECKING:
-    from agentd.client import Client
     from agentd.client.types import GetInfoResponse
 
 START_S = 20.0
@@ -32,14 +31,14 @@ class Found:
     """Whether this command started it."""
 
 
-async def find_or_start(settings: Settings, client: "Client", say: Callable[[str], None]) -> Found:
+async def find_or_start(settings: Settings, say: Callable[[str], None]) -> Found:
     """Return the daemon's answer to GetInfo, starting it when nobody answers.
 
     Only the user's own daemon is started: one at an address that was asked for by name is not.
     Raises Unavailable (UNREACHABLE) with the end of the log when it does not start.
     """
     try:
-        return Found(await client.system.info(), started=False)
+        return Found(await _ask(settings), started=False)
     except Unavailable as error:
         absent = error.reason is Reason.UNREACHABLE and error.metadata["code"] == "UNAVAILABLE"
         if settings.config.client.address or not absent:
@@ -47,7 +46,13 @@ async def find_or_start(settings: Settings, client: "Client", say: Callable[[str
     log = settings.config.state.directory / "serve.log"
     process, start = _spawn(settings, log)
     say(f"Started the daemon (process {process.pid}); its log is {log}")
-    return Found(await _until_ready(client, process, log, start), started=True)
+    return Found(await _until_ready(settings, process, log, start), started=True)
+
+
+async def _ask(settings: Settings) -> "GetInfoResponse":
+    """Ask once, over a connection of its own: one that failed dials again only after a pause."""
+    async with settings.client(attempts=1) as client:
+        return await client.system.info()
 
 
 def _spawn(settings: Settings, log: Path) -> tuple[subprocess.Popen[bytes], int]:
@@ -67,14 +72,14 @@ def _spawn(settings: Settings, log: Path) -> tuple[subprocess.Popen[bytes], int]
 
 
 async def _until_ready(
-    client: "Client", process: subprocess.Popen[bytes], log: Path, start: int
+    settings: Settings, process: subprocess.Popen[bytes], log: Path, start: int
 ) -> "GetInfoResponse":
     now = asyncio.get_running_loop().time
     end = now() + START_S
     while True:
         try:
-            return await client.system.info()
-        except AgentdError as error:
+            return await _ask(settings)
+        except Unavailable as error:
             if process.poll() is not None:
                 end = min(end, now() + GRACE_S)
             if now() >= end:

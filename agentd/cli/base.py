@@ -77,12 +77,17 @@ class Settings:
         socket = SYSTEM_SOCKET if SYSTEM_SOCKET.exists() and not own.exists() else own
         return f"unix:{socket}"
 
-    def client(self) -> "Client":
+    def client(self, *, attempts: int = 4) -> "Client":
         """Return a client, which has dialled nothing yet."""
-        from agentd.client import connect  # noqa: PLC0415
+        from agentd.client import RetryPolicy, connect  # noqa: PLC0415
 
         config = self.config.client
-        return connect(self.address, token_file=config.token_file, namespace=config.namespace)
+        return connect(
+            self.address,
+            token_file=config.token_file,
+            namespace=config.namespace,
+            retry=RetryPolicy(attempts=attempts),
+        )
 
 
 class Duration(click.ParamType[float]):

@@ -96,7 +96,7 @@ def cli(
 def main() -> int:
     """Run the command of this process's arguments and return its exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="agentd", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -30,7 +30,7 @@ async def ensure_model(
     is left to the daemon, which says why. Raises Conflict (NO_MODEL) naming the ways on.
     """
     info = found.info
-    if not model and info.default_model:
+    if not model and (info.default_model or settings.config.models.default):
         return
     wanted = model or PREFIX + DEFAULT_MODEL
     ready = {known.name for known in info.models if known.ready}

@@ -68,10 +68,10 @@ class Options:
 )
 @click.option("--toolset", default="", metavar="NAME", help="The toolset of --tools.")
 @click.option("--use", multiple=True, metavar="PATTERN", help="Tools of other hosts: toolset/*.")
-@click.option("--max-turns", default=0, type=click.IntRange(1), help="The most model turns.")
-@click.option("--max-tokens", default=0, type=click.IntRange(1), help="The most tokens in all.")
+@click.option("--max-turns", default=0, type=click.IntRange(0), help="The most model turns.")
+@click.option("--max-tokens", default=0, type=click.IntRange(0), help="The most tokens in all.")
 @click.option(
-    "--max-cost", default=0.0, type=click.FloatRange(0, min_open=True), help="The most US dollars."
+    "--max-cost", default=0.0, type=click.FloatRange(0), help="The most US dollars."
 )
 @click.option("--timeout", default=0.0, type=DURATION, help="How long the run may take, as 5m.")
 @click.option("-d", "--detach", is_flag=True, help="Print the run's name and leave it running.")
@@ -107,7 +107,7 @@ async def _run(settings: Settings, options: Options) -> Exit:
     goal = sys.stdin.read() if options.goal == "-" else options.goal
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(settings.client())
-        found = await find_or_start(settings, client, talk.say)
+        found = await find_or_start(settings, talk.say)
         await ensure_model(settings, client, found, options.model, talk, yes=options.yes)
         toolsets = await stack.enter_async_context(_hosting(client, options))
         created = await client.runs.create(_new_run(goal, options, toolsets))

@@ -159,7 +159,7 @@ class ToolHost:
                 for instruction in message.instructions:
                     yield instruction
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, self._transport.address) from error
         finally:
             call.cancel()
 

@@ -117,7 +117,7 @@ class Watch:
                     return
                 yield batch
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, self._transport.address) from error
         except TimeoutError as error:
             message = f"the daemon was silent for {SILENCE_S:.0f} s"
             raise Unavailable(Reason.UNREACHABLE, message) from error
