@@ -237,7 +237,7 @@ class SimHost:
         ref = completion.lease
         stored = await self._world.journal.get_run(NAMESPACE, ref.run)
         assert stored is not None
-        state = await self._world.state_of(stored.run.identity)
+        state = self._world.state_of(stored.run.identity)
         call = state.call(ref.call)
         if call and call.token == ref.token and (call.state is CallState.LEASED or call.probing):
             self._world.violation(f"{ref} is leased, and was refused as {status.result.name}")

@@ -193,7 +193,7 @@ class Meddler(Person):
         """A report that is not complete names every call that a host still has."""
         stored = await self.world.journal.get_run(NAMESPACE, report.run)
         assert stored is not None
-        state = await self.world.state_of(stored.run.identity)
+        state = self.world.state_of(stored.run.identity)
         named = {entry.name for entry in report.entries}
         running = {f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED}
         if running - named:

@@ -162,7 +162,7 @@ class Simulation:
         while True:
             await asyncio.sleep(1.7)
             if self.daemon.runtime:
-                await check_live(self.world, self.daemon.runtime)
+                check_live(self.world, self.daemon.runtime)
 
     async def _settle(self) -> None:
         """Wait until every run has ended, and everybody has seen it."""
