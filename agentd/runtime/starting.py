@@ -1,4 +1,4 @@
-"""Resolve what a run starts with: its agent, its model, its tools and the conversation it continues."""
+"""Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -1,0 +1,178 @@
+"""A disk that can lose its power: records what SQLite does to its files, and rebuilds what a power
+cut could have left at any moment.
+
+The shared-memory index of the WAL is not recorded: it is never synced, and made anew after a cut.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from threading import Lock
+
+import apsw
+
+SECTOR = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Bytes written to a file."""
+
+    file: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """A file cut to a size."""
+
+    file: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Everything done to a file so far is on the disk for good."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Somebody was told that this many events of a run are durable."""
+
+    run: str
+    events: int
+
+
+Operation = Write | Truncate | Sync | Acknowledged
+
+
+class Loss(Enum):
+    """What becomes of operations after the last sync of their file."""
+
+    DROPPED = 1
+    KEPT = 2
+    TORN = 3
+    """Each sector of each write by chance, in any order of time."""
+
+
+class Recorder(apsw.VFS):
+    """A file system that does what it is told and writes it down."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.operations: list[Operation] = []
+        self._lock = Lock()
+        super().__init__(name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return _RecordedFile(self, name, flags)
+
+    def note(self, operation: Operation) -> None:
+        with self._lock:
+            self.operations.append(operation)
+
+
+class _RecordedFile(apsw.VFSFile):
+    def __init__(
+        self, recorder: Recorder, name: str | apsw.URIFilename | None, flags: list[int]
+    ) -> None:
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
+        self._file = Path(path).name
+        self._note = recorder.note
+        super().__init__("", name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        super().xWrite(data, offset)
+        self._note(Write(self._file, offset, bytes(data)))
+
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+        super().xTruncate(newsize)
+        self._note(Truncate(self._file, newsize))
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        super().xSync(flags)
+        self._note(Sync(self._file))
+
+
+@dataclass(slots=True)
+class Image:
+    """What a power cut left, and what had been promised before."""
+
+    files: dict[str, bytes]
+    acknowledged: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Disk:
+    durable: dict[str, bytearray]
+    pending: dict[str, list[Write | Truncate]] = field(default_factory=dict)
+
+    def sync(self, file: str) -> None:
+        for operation in self.pending.pop(file, []):
+            _apply(self.durable.setdefault(file, bytearray()), operation)
+
+    def image(self, loss: Loss, chance: random.Random) -> dict[str, bytes]:
+        files = {name: bytearray(content) for name, content in self.durable.items()}
+        for file, operations in self.pending.items():
+            content = files.setdefault(file, bytearray())
+            for operation in operations:
+                match loss:
+                    case Loss.DROPPED:
+                        pass
+                    case Loss.KEPT:
+                        _apply(content, operation)
+                    case Loss.TORN:
+                        _tear(content, operation, chance)
+        return {name: bytes(content) for name, content in files.items()}
+
+
+def images(
+    base: dict[str, bytes], operations: list[Operation], losses: list[Loss], seed: int
+) -> Iterator[Image]:
+    """Yield what a power cut could leave after each operation, oldest first; not the same twice."""
+    chance = random.Random(seed)
+    disk = _Disk({name: bytearray(content) for name, content in base.items()})
+    acknowledged: dict[str, int] = {}
+    newest: dict[Loss, Image] = {}
+    for operation in operations:
+        match operation:
+            case Acknowledged(run, events):
+                acknowledged[run] = max(events, acknowledged.get(run, 0))
+            case Sync(file):
+                disk.sync(file)
+            case _:
+                disk.pending.setdefault(operation.file, []).append(operation)
+        for loss in losses:
+            image = Image(disk.image(loss, chance), dict(acknowledged))
+            if image != newest.get(loss):
+                newest[loss] = image
+                yield image
+
+
+def _apply(content: bytearray, operation: Write | Truncate) -> None:
+    if isinstance(operation, Truncate):
+        del content[operation.size :]
+        return
+    end = operation.offset + len(operation.data)
+    if len(content) < end:
+        content.extend(bytes(end - len(content)))
+    content[operation.offset : end] = operation.data
+
+
+def _tear(content: bytearray, operation: Write | Truncate, chance: random.Random) -> None:
+    if isinstance(operation, Truncate):
+        if chance.random() < 0.5:
+            _apply(content, operation)
+        return
+    start, end = operation.offset, operation.offset + len(operation.data)
+    while start < end:
+        stop = min(end, (start // SECTOR + 1) * SECTOR)
+        if chance.random() < 0.5:
+            piece = operation.data[start - operation.offset : stop - operation.offset]
+            _apply(content, Write(operation.file, start, piece))
+        start = stop
