@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from agentd.agent.budget import Budget
 from agentd.errors import AgentdError, Corrupt
-from agentd.runtime.driver import LocalTool
-from agentd.runtime.hosts import LeaseLimits
-from agentd.runtime.runtime import Runtime, RuntimeLimits, build_runtime
+from agentd.runtime.leases import LeaseLimits
+from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
+from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.watch import WatchLimits
 from tests.invariants import Broken
 from tests.simulation.models import SimModels
@@ -129,14 +129,10 @@ class Daemon:
 
     async def _serve(self) -> None:
         world = self._world
-        runtime = build_runtime(
-            world.journal,
-            SimModels(world),
-            world.clock,
-            world.entropy,
-            limits=self._limits,
-            local_tools=self._tools,
+        outside = Outside(
+            world.journal, SimModels(world), world.clock, world.entropy, self._tools
         )
+        runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
             await self._register(runtime)
             self._group, self.runtime = group, runtime
@@ -145,7 +141,7 @@ class Daemon:
     async def _register(self, runtime: Runtime) -> None:
         while True:
             try:
-                await runtime.engine.register_tools(NAMESPACE, LOCAL)
+                await runtime.hosting.register_tools(NAMESPACE, LOCAL)
             except AgentdError:
                 await asyncio.sleep(0.1)
             else:

@@ -168,9 +168,9 @@ class Meddler(Person):
         await self.ask(lambda runtime: runtime.engine.resume_run(NAMESPACE, run))
 
     async def _read(self, run: RunId, _: int) -> None:
-        await self.ask(lambda runtime: runtime.engine.list_calls(NAMESPACE, run))
+        await self.ask(lambda runtime: runtime.reading.list_calls(NAMESPACE, run))
         await self.ask(
-            lambda runtime: runtime.engine.list_runs(
+            lambda runtime: runtime.reading.list_runs(
                 RunQuery(NAMESPACE, frozenset({RunState.RUNNING})), before=None, limit=5
             )
         )
@@ -206,7 +206,7 @@ class Resolver(Person):
     async def resolve(self) -> None:
         """Look at every unfinished run once."""
         for run in await self.ask(
-            lambda runtime: runtime.engine.list_runs(
+            lambda runtime: runtime.reading.list_runs(
                 RunQuery(NAMESPACE, frozenset({RunState.WAITING, RunState.PAUSED})),
                 before=None,
                 limit=100,
@@ -216,7 +216,7 @@ class Resolver(Person):
             if run.view.state is RunState.PAUSED and self.world.calm:
                 await self._try(lambda rt, id=identity.id: rt.engine.resume_run(NAMESPACE, id))
             for call in await self.ask(
-                lambda rt, id=identity.id: rt.engine.list_calls(NAMESPACE, id)
+                lambda rt, id=identity.id: rt.reading.list_calls(NAMESPACE, id)
             ):
                 if call.state is CallState.UNKNOWN:
                     await self._decide(identity.id, call.id, call.idempotency_key)
