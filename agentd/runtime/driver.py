@@ -29,11 +29,11 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
-from agentd.errors import AgentdError, Reason, Unavailable
+from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint
-from agentd.runtime.posting import Posting
+from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 
@@ -239,7 +239,7 @@ class Driver:
                 await self._record(plan, events, accepted)
         except BaseException as error:
             self._planner.give_back(self, plan)
-            refusal = _going_down() if isinstance(error, asyncio.CancelledError) else error
+            refusal = going_down() if isinstance(error, asyncio.CancelledError) else error
             for posting in accepted:
                 posting.refuse(refusal)
             raise
@@ -293,9 +293,3 @@ class Driver:
         view = view_of(state, self._view, sequence, now_ms=now)
         parked = state.run in (RunState.WAITING, RunState.PAUSED)
         return view, Checkpoint(view, state if parked or overdue else None)
-
-
-def _going_down() -> Unavailable:
-    """Return what those are told whose facts were being recorded when the daemon was stopped. They
-    were not cancelled themselves, and must not look so."""
-    return Unavailable(Reason.OUTCOME_UNKNOWN, "the daemon is going down")
