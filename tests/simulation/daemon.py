@@ -62,7 +62,7 @@ class Daemon:
                 if process.done():
                     process.result()
                     raise Broken("the daemon ended by itself")
-                await self._kill(process)
+                await self._end(process)
                 await asyncio.sleep(self._random.choice((0.0, 0.1, 5.0, 20.0)))
 
     async def ask(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
@@ -116,16 +116,22 @@ class Daemon:
             return None
         return self._random.choice((0.1, 2.0, 20.0, 60.0)) * self._random.random()
 
-    async def _kill(self, process: asyncio.Task[None]) -> None:
-        """Take the disk away first, so that nothing that happens while tasks unwind reaches it."""
+    async def _end(self, process: asyncio.Task[None]) -> None:
+        """End the process: mostly by a kill, which takes the disk away first, so that nothing that
+        happens while its tasks unwind reaches it."""
         world = self._world
-        under_way = world.journal.in_flight
-        stored = self._random.randint(0, under_way)
-        world.journal = world.journal.crash(stored=stored)
         self._group = self.runtime = None
         self.crashes += 1
-        process.cancel()
-        await asyncio.wait({process})
+        if self._random.random() < 0.7:
+            stored = self._random.randint(0, world.journal.in_flight)
+            world.journal = world.journal.crash(stored=stored)
+            process.cancel()
+            await asyncio.wait({process})
+        else:
+            process.cancel()
+            await asyncio.wait({process})
+            await world.journal.close()
+            world.journal = world.journal.crash()
 
     async def _serve(self) -> None:
         world = self._world

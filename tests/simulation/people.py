@@ -52,7 +52,7 @@ class Person:
         if self.wrong(0.02):
             raise Refused
         try:
-            async with asyncio.timeout(self.random.choice((30.0, 600.0))):
+            async with asyncio.timeout(self._patience()):
                 answer = await self.daemon.ask(work)
         except (ConnectionLost, TimeoutError, AgentdError) as error:
             raise Refused from error
@@ -70,6 +70,11 @@ class Person:
                 if isinstance(cause, AgentdError) and cause.reason not in _PASSING:
                     raise
             await asyncio.sleep(self.random.choice((0.1, 1.0)))
+
+    def _patience(self) -> float:
+        if self.wrong(0.05):
+            return self.random.choice((0.0, 0.005, 0.1, 1.0))
+        return self.random.choice((30.0, 600.0))
 
     def wrong(self, probability: float) -> bool:
         return self.world.goes_wrong(self.random, probability)
