@@ -28,7 +28,7 @@ from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint
-from agentd.runtime.posting import Posting
+from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 
@@ -49,6 +49,7 @@ class Driver:
         "_snapshot_sequence",
         "_view",
         "_wakeup",
+        "_woken",
         "_work",
         "broken",
         "held",
@@ -83,6 +84,8 @@ class Driver:
         self._evicted = False
         self._inbox: list[Posting] = []
         self._wakeup: asyncio.Future[None] | None = None
+        self._woken = False
+        """Whether something has changed since the last turn began."""
         self._work = Work(around, self)
 
     # What others call, on the event loop.
@@ -125,6 +128,7 @@ class Driver:
 
     def wake(self) -> None:
         """Have the run look again at what it is owed."""
+        self._woken = True
         if self._wakeup and not self._wakeup.done():
             self._wakeup.set_result(None)
 
@@ -147,10 +151,12 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             self._work.enter(group)
             lost = () if self.loaded else await self._load()
+            self._woken = False
             await self._turn([Posting(event) for event in lost])
-            while self._inbox or not self._parkable():
-                if not self._inbox:
+            while self._woken or self._inbox or not self._parkable():
+                if not self._woken and not self._inbox:
                     await self._sleep()
+                self._woken = False
                 postings, self._inbox = self._inbox, []
                 await self._turn(postings)
 
@@ -228,8 +234,9 @@ class Driver:
                 await self._record(plan, events, accepted)
         except BaseException as error:
             self._planner.give_back(self, plan)
+            refusal = going_down() if isinstance(error, asyncio.CancelledError) else error
             for posting in accepted:
-                posting.refuse(error)
+                posting.refuse(refusal)
             raise
         if self._work:
             self._work.stop_unowed(plan.owed)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from agentd.agent.budget import Budget
 from agentd.agent.call import Call
@@ -123,6 +124,10 @@ class Engine:
         if self.draining:
             raise _draining()
         self._scheduler.check_room()
+        # A caller that goes away must not leave a run that is stored and that nobody drives.
+        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+
+    async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
         namespace, method = request.namespace, "CreateRun"
         digest = request_digest(request) if request_id else ""
         async with self._claims.hold(namespace, request_id):
@@ -135,10 +140,11 @@ class Engine:
             records = self._claims.records(
                 namespace, request_id, method, digest, f"{run_id}@{revision}"
             )
-            run = await self._describe(request, run_id)
             if request.session is None:
-                return await self._create(run, records), revision
+                return await self._create(await self._describe(request, run_id), records), revision
+            # Described under the session's lock, so that its runs are counted as they are created.
             async with self._sessions.hold_session(namespace, request.session):
+                run = await self._describe(request, run_id)
                 record = await self._sessions.session_run(namespace, request.session, run_id)
                 return await self._create(run, (*records, record)), revision
 
@@ -167,7 +173,13 @@ class Engine:
         created = RunCreated(
             identity.agent, spec.agent_revision, spec.goal, spec.budget, identity.session
         )
-        await self._journal.create_run(run, (created,), records)
+        try:
+            await self._journal.create_run(run, (created,), records)
+        except Unavailable:
+            # Nobody knows whether it is stored. If it is, it has to be driven like any other.
+            stored = await self._journal.get_run(identity.namespace, identity.id)
+            if stored is None or stored.run.identity != identity:
+                raise
         driver = self._scheduler.driver(identity)
         transcript = Transcript()
         transcript.add(created)
@@ -185,7 +197,13 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        method, digest = "SendMessage", request_digest((run, text)) if request_id else ""
+        return await self._scheduler.carry_out(
+            partial(self._send_once, identity, text, request_id)
+        )
+
+    async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
+        namespace, method = identity.namespace, "SendMessage"
+        digest = request_digest((identity.id, text)) if request_id else ""
         async with self._claims.hold(namespace, request_id):
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
