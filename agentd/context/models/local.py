@@ -31,9 +31,11 @@ from agentd.context.models.steps import StepText, chat, schema
 
 CONTEXT_TOKENS = 8_192
 CONCURRENCY_LIMIT = 2
-TEMPERATURE = 0.0
-"""Small models wander; and the same question gets the same answer."""
-REPEAT_PENALTY = 1.1
+TEMPERATURE = 0.2
+TOP_P = 0.9
+"""Small models wander when they are warmer, and repeat themselves when they are colder."""
+SEED = 1
+"""The same question gets the same answer."""
 _MAGIC = b"GGUF"
 _SILENT = -1
 
@@ -226,7 +228,8 @@ def _body(request: ModelRequest) -> Chunk:
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": TEMPERATURE,
-        "repeat_penalty": REPEAT_PENALTY,
+        "top_p": TOP_P,
+        "seed": SEED,
     }
     if request.tools:
         body["response_format"] = _format(request)
