@@ -192,7 +192,7 @@ def _evolve_model(
                 usage=state.usage.charge(event.usage, turns=0),
                 not_before_ms=event.retry_at_ms,
             )
-            state = _stopped_request(state, CancelOutcome.REFUSED, message)
+            state = _stopped_request(state, event.turn, CancelOutcome.REFUSED, message)
             if event.retry_at_ms or state.stopping:
                 return state
             return replace(state, failure=RunFailure(_FAILURES[kind], message))
@@ -204,7 +204,7 @@ def _evolve_model(
                 not_before_ms=0,
             )
             outcome = CancelOutcome.STILL_RUNNING if still_running else CancelOutcome.STOPPED
-            return _stopped_request(state, outcome, reason)
+            return _stopped_request(state, event.turn, outcome, reason)
         case _:
             assert_never(event)
 
@@ -249,7 +249,8 @@ def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) ->
         attempt=state.attempt if calls else 0,
         not_before_ms=0,
     )
-    state = _stopped_request(state, CancelOutcome.REFUSED, "it had already been answered")
+    detail = "it had already been answered"
+    state = _stopped_request(state, event.turn, CancelOutcome.REFUSED, detail)
     if event.stop_reason is StopReason.REFUSAL:
         failure = RunFailure(FailureReason.MODEL_REFUSED, text or "the model declined to answer")
         return replace(state, failure=failure)
@@ -321,7 +322,8 @@ def _evolve_call(
             )
             return _with_call(state, probing)
         case CallRetried():
-            _require(state, event, call, CallState.UNKNOWN, call.attempt)
+            if call.state is not CallState.UNKNOWN:
+                raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}")
             queued = replace(
                 call, state=CallState.QUEUED, host=None, token="", probing=False, probed=False
             )
@@ -404,10 +406,10 @@ def _require(state: State, event: Event, call: OpenCall, expected: CallState, at
         raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}.{call.attempt}")
 
 
-def _stopped_request(state: State, outcome: CancelOutcome, detail: str) -> State:
+def _stopped_request(state: State, turn: int, outcome: CancelOutcome, detail: str) -> State:
     if not state.stopping:
         return state
-    entry = CancelEntry(f"requests/{state.turn}", outcome, detail)
+    entry = CancelEntry(f"requests/{turn}", outcome, detail)
     return replace(state, cancel_entries=(*state.cancel_entries, entry))
 
 

@@ -1,6 +1,7 @@
 """Ask a model on behalf of a run, and turn whatever comes of it into one fact."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -38,6 +39,9 @@ MAX_RETRY_AFTER_S = 600.0
 """A provider that asks for a longer pause is not waited for."""
 MAX_CALLS = 128
 """Calls of one answer that are executed; the model is told that the others were not."""
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
+"""What providers refuse in a tool's name, even in one that a model made up."""
 
 _log = structlog.get_logger()
 
@@ -150,7 +154,8 @@ class Asking:
             reference = transcript.unique_reference(use.reference, fallback)
             reference = fallback if reference in references else reference
             references.add(reference)
-            uses.append(ToolUse(reference, use.tool, use.arguments_json))
+            name = use.tool if use.tool in granted else _FORBIDDEN.sub("_", use.tool)[:64]
+            uses.append(ToolUse(reference, name or "unnamed", use.arguments_json))
             calls.append(self._requested(call, index, use, granted))
         message = AssistantMessage(reply.message.text, tuple(uses), reply.message.opaque_json)
         usage = reply.usage.priced(started.prices)

@@ -189,6 +189,7 @@ class Driver:
         "_stopping",
         "_tasks",
         "_wakeup",
+        "_woken",
         "broken",
         "held",
         "idle_since",
@@ -221,6 +222,8 @@ class Driver:
         """Whether it takes over from a driver that hit a fault of ours."""
         self._inbox: list[Posting] = []
         self._wakeup: asyncio.Future[None] | None = None
+        self._woken = False
+        """Whether something has changed since the last turn began."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
         self._group: asyncio.TaskGroup
@@ -245,6 +248,7 @@ class Driver:
 
     def wake(self) -> None:
         """Have the run look again at what it is owed."""
+        self._woken = True
         if self._wakeup and not self._wakeup.done():
             self._wakeup.set_result(None)
 
@@ -271,10 +275,12 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             self._group = group
             recovered = [] if self.loaded else await self._load()
+            self._woken = False
             await self._turn([Posting(event) for event in recovered])
-            while self._inbox or not self._parkable():
-                if not self._inbox:
+            while self._woken or self._inbox or not self._parkable():
+                if not self._woken and not self._inbox:
                     await self._sleep()
+                self._woken = False
                 postings, self._inbox = self._inbox, []
                 await self._turn(postings)
 

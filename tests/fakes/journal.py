@@ -337,6 +337,10 @@ class MemoryJournal:
         wanted = [revision for revision in revisions if not before or revision < before]
         return [self._disk.records[kind, namespace, id, revision] for revision in wanted[:limit]]
 
+    async def namespaces(self, kind: str) -> Sequence[Namespace]:
+        found = {record.namespace for record in self._disk.records.values() if record.kind == kind}
+        return sorted(found)
+
     async def delete(self, kind: str, namespace: Namespace, id: str) -> bool:
         def apply(disk: _Disk) -> object:
             revisions = _revisions(disk, kind, namespace, id)

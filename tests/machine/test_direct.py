@@ -227,6 +227,12 @@ def test_a_probe_comes_before_a_person_and_is_not_repeated() -> None:
     assert isinstance(effect, Wait)
 
 
+def test_a_probe_that_finds_a_call_not_executed_has_it_attempted_again() -> None:
+    state = fold(*unknown(), CallProbed(C1, 1, HOST, "probe-token"))  # type: ignore[arg-type]
+    state = fold(CallRetried(C1, "it had not been executed"), state=state)
+    assert [effect.key for effect in decide(state)] == ["call-c1-1.2"]
+
+
 def test_a_pause_starts_nothing_new_and_lets_work_go_on() -> None:
     state = fold(created(), started(parallel=1), requested(), replied(calls=[SAFE, SAFE]))
     state = fold(leased(), RunPaused(), state=state)
@@ -283,6 +289,12 @@ def test_a_cancel_stops_a_model_request() -> None:
     assert state.cancel_entries[0].outcome is CancelOutcome.STOPPED
     (end,) = decide(state)
     assert isinstance(end, End)
+
+
+def test_a_cancel_reports_a_request_that_was_answered_by_the_turn_it_was_of() -> None:
+    state = fold(created(), started(), requested(), RunCancelling(RunState.CANCELLED))
+    state = fold(replied(text="too late"), state=state)
+    assert [entry.name for entry in state.cancel_entries] == ["requests/1"]
 
 
 def test_a_pending_run_is_cancelled_at_once() -> None:
