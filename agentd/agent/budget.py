@@ -70,6 +70,8 @@ class ModelUsage:
 
     def priced(self, prices: Prices) -> "ModelUsage":
         """Return the same usage with its cost by a price table."""
+        if prices == FREE:
+            return self
         plain = self.input_tokens - self.cache_read_tokens - self.cache_write_tokens
         cost = (
             max(plain, 0) * prices.input
@@ -133,6 +135,10 @@ class Usage:
             self.unknown_tokens,
             self.unknown_cost_nanos,
         )
+
+    def call(self) -> "Usage":
+        """Return the usage after a tool call was started."""
+        return replace(self, tool_calls=self.tool_calls + 1)
 
     def lose(self, reservation: Reservation) -> "Usage":
         """Return the usage after a model request whose outcome is unknown."""

@@ -37,10 +37,9 @@ class RunState(Enum):
     CANCELLED = 8
     ABANDONED = 9
 
-    @property
-    def ended(self) -> bool:
+    def __init__(self, value: int) -> None:
+        self.ended = value >= 6
         """Whether nothing follows."""
-        return self.value >= RunState.SUCCEEDED.value
 
 
 class WaitReason(Enum):
@@ -138,7 +137,9 @@ class RunStarted:
     max_output_tokens: int = 0
     max_parallel_calls: int = 8
     max_attempts: int = 1
-    """Attempts of one model turn, and of one repeatable call."""
+    """Attempts of one model turn."""
+    max_call_attempts: int = 1
+    """Attempts of one call that may be repeated."""
     on_unknown: OnUnknown = OnUnknown.ASK
     deadline_ms: int = 0
     """When the wall time is used up, in milliseconds since the epoch. 0 means never."""
@@ -247,6 +248,8 @@ class ModelLost:
     turn: int
     attempt: int
     reason: str
+    still_running: bool = False
+    """Whether it had not stopped at the deadline of a cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +267,8 @@ class CallLeased:
 
 @dataclass(frozen=True, slots=True)
 class CallLost:
-    """An attempt ended without an outcome, and another is permitted."""
+    """An attempt ended without an outcome, and another is permitted: the tool may be repeated, or
+    its host says that the attempt was not executed."""
 
     call: CallId
     attempt: int

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from agentd.agent.budget import NO_USAGE, ModelUsage
+from agentd.agent.budget import FREE, NO_USAGE, ModelUsage, Prices
 from agentd.agent.tool import Tool
 
 
@@ -113,6 +113,21 @@ class ModelRequest:
     """The run's name, for scripted models and logs."""
     turn: int = 1
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model before it is used."""
+
+    name: str
+    """`provider/model`."""
+    context_tokens: int = 0
+    """The most tokens of its context; 0 means not known."""
+    max_output_tokens: int = 4096
+    prices: Prices = FREE
+    ready: bool = True
+    detail: str = ""
+    """Why it cannot be used, for people; empty when it is ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
-"""The state of a run, folded from its events. Small: large content stays in the journal."""
+"""The state of a run, folded from its events. Small: large content stays in the journal.
 
-from dataclasses import dataclass
+These two are msgspec structs rather than dataclasses because every fact replaces them, and
+`dataclasses.replace` of so many fields takes 4 µs against 0.3 µs.
+"""
+
+import msgspec
 
 from agentd.agent.budget import Budget, Usage
 from agentd.agent.events import (
     CancelEntry,
     ModelRequested,
     RunCancelling,
+    RunEnded,
     RunFailure,
     RunStarted,
     RunState,
@@ -16,8 +21,7 @@ from agentd.agent.ids import CallId, HostId
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(msgspec.Struct, frozen=True):
     """A call that has no outcome yet."""
 
     id: CallId
@@ -40,8 +44,7 @@ class OpenCall:
     """Whether its tool was asked and could not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """What evolve has folded from a run's events so far."""
 
     run: RunState = RunState.PENDING
@@ -69,6 +72,9 @@ class State:
     stopping: RunCancelling | None = None
     cancel_entries: tuple[CancelEntry, ...] = ()
     waiting: RunWaiting | None = None
+    ended: RunEnded | None = None
+    evidence: int = 0
+    """Late completions that were kept."""
 
     def call(self, call: CallId) -> OpenCall | None:
         """Return an open call, or None when it has ended or never was."""

@@ -12,10 +12,9 @@ class EffectClass(Enum):
     NON_IDEMPOTENT = 3
     IRREVERSIBLE = 4
 
-    @property
-    def repeatable(self) -> bool:
+    def __init__(self, value: int) -> None:
+        self.repeatable = value <= 2
         """Whether an attempt without an outcome may be followed by another by itself."""
-        return self in (EffectClass.READ_ONLY, EffectClass.IDEMPOTENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +55,9 @@ class CallState(Enum):
     RECONCILED = 10
     ABANDONED = 11
 
-    @property
-    def ended(self) -> bool:
+    def __init__(self, value: int) -> None:
+        self.ended = value in (5, 6, 7, 8, 10, 11)
         """Whether the call has an outcome in the history."""
-        return self in _ENDED
-
-
-_ENDED = frozenset(
-    {
-        CallState.SUCCEEDED,
-        CallState.FAILED,
-        CallState.CANCELLED,
-        CallState.DENIED,
-        CallState.RECONCILED,
-        CallState.ABANDONED,
-    }
-)
 
 
 class CallErrorReason(Enum):

@@ -19,8 +19,9 @@ A call that has ended is not in the state any more; its outcome is in the journa
 when none of its calls is open: so the model's history never has a call without a result.
 """
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from agentd.agent.events import (
     CallEnded,
@@ -99,7 +100,7 @@ def evolve(state: State, event: Event) -> State:
                 context_tokens=state.context_tokens + estimate_tokens(len(text)),
             )
         case CallEvidenceKept():
-            return state
+            return replace(state, evidence=state.evidence + 1)
         case _:
             return _evolve_run(state, event)
 
@@ -168,7 +169,7 @@ def _evolve_run(
         case RunEnded():
             if state.calls or state.in_flight:
                 raise IllegalEvent(state, event, "something is still in progress")
-            return replace(state, run=event.state, waiting=None)
+            return replace(state, run=event.state, waiting=None, ended=event)
         case _:
             assert_never(event)
 
@@ -191,18 +192,19 @@ def _evolve_model(
                 usage=state.usage.charge(event.usage, turns=0),
                 not_before_ms=event.retry_at_ms,
             )
-            state = _stopped_request(state, CancelOutcome.REFUSED, message)
+            state = _stopped_request(state, event.turn, CancelOutcome.REFUSED, message)
             if event.retry_at_ms or state.stopping:
                 return state
             return replace(state, failure=RunFailure(_FAILURES[kind], message))
-        case ModelLost(reason=reason):
+        case ModelLost(reason=reason, still_running=still_running):
             state = replace(
                 state,
                 in_flight=None,
                 usage=state.usage.lose(flight.reservation),
                 not_before_ms=0,
             )
-            return _stopped_request(state, CancelOutcome.STOPPED, reason)
+            outcome = CancelOutcome.STILL_RUNNING if still_running else CancelOutcome.STOPPED
+            return _stopped_request(state, event.turn, outcome, reason)
         case _:
             assert_never(event)
 
@@ -212,7 +214,15 @@ def _model_requested(state: State, event: ModelRequested) -> State:
         raise IllegalEvent(state, event, "a model request is not owed")
     if (event.turn, event.attempt) != (state.turn, state.attempt + 1):
         raise IllegalEvent(state, event, f"{state.turn}.{state.attempt + 1} is next")
-    return replace(_working(state), in_flight=event, attempt=event.attempt, unread=0, answer=None)
+    return replace(
+        state,
+        run=_at_work(state),
+        waiting=None,
+        in_flight=event,
+        attempt=event.attempt,
+        unread=0,
+        answer=None,
+    )
 
 
 def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) -> State:
@@ -239,7 +249,8 @@ def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) ->
         attempt=state.attempt if calls else 0,
         not_before_ms=0,
     )
-    state = _stopped_request(state, CancelOutcome.REFUSED, "it had already been answered")
+    detail = "it had already been answered"
+    state = _stopped_request(state, event.turn, CancelOutcome.REFUSED, detail)
     if event.stop_reason is StopReason.REFUSAL:
         failure = RunFailure(FailureReason.MODEL_REFUSED, text or "the model declined to answer")
         return replace(state, failure=failure)
@@ -273,8 +284,7 @@ def _evolve_call(
                 raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}")
             if state.stopping:
                 raise IllegalEvent(state, event, "the run is being cancelled")
-            first = 1 if call.attempt == 0 else 0
-            usage = replace(state.usage, tool_calls=state.usage.tool_calls + first)
+            usage = state.usage if call.attempt else state.usage.call()
             leased = replace(
                 call,
                 state=CallState.LEASED,
@@ -283,12 +293,22 @@ def _evolve_call(
                 token=event.token,
                 deadline_ms=event.deadline_ms,
             )
-            return replace(_with_call(_working(state), leased), usage=usage)
+            return replace(
+                state,
+                run=_at_work(state),
+                waiting=None,
+                usage=usage,
+                calls=_with(state.calls, leased),
+            )
         case CallEnded():
             return _call_ended(state, call, event)
         case CallLost():
             _require(state, event, call, CallState.LEASED, event.attempt)
-            return _with_call(state, replace(call, state=CallState.QUEUED, host=None, token=""))
+            queued = replace(call, state=CallState.QUEUED, host=None, token="")
+            state = _with_call(state, queued)
+            if state.stopping:
+                return _stopped_call(state, call.id, _outcome_of(event.reason), "it was given up")
+            return state
         case CallUnknown():
             return _call_unknown(state, call, event)
         case CallProbed():
@@ -300,13 +320,14 @@ def _evolve_call(
                 token=event.token,
                 deadline_ms=event.deadline_ms,
             )
-            return _with_call(_working(state), probing)
+            return _with_call(state, probing)
         case CallRetried():
-            _require(state, event, call, CallState.UNKNOWN, call.attempt)
+            if call.state is not CallState.UNKNOWN:
+                raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}")
             queued = replace(
                 call, state=CallState.QUEUED, host=None, token="", probing=False, probed=False
             )
-            return _with_call(_working(state), queued)
+            return _with_call(state, queued)
         case _:
             assert_never(event)
 
@@ -334,24 +355,27 @@ def _call_unknown(state: State, call: OpenCall, event: CallUnknown) -> State:
 def _call_ended(state: State, call: OpenCall, event: CallEnded) -> State:
     if event.attempt != call.attempt or not event.state.ended:
         raise IllegalEvent(state, event, f"call {call.id} is at attempt {call.attempt}")
-    calls = tuple(candidate for candidate in state.calls if candidate.id != call.id)
+    calls = tuple(other for other in state.calls if other.id != call.id)
     size = len(event.result_json) + (len(event.error.message) if event.error else 0)
+    failure = state.failure
+    if event.error and event.error.reason is CallErrorReason.BUDGET:
+        failure = RunFailure(FailureReason.BUDGET_TOOL_CALLS, event.error.message)
     state = replace(
         state,
+        run=_at_work(state),
+        waiting=None,
         calls=calls,
         context_tokens=state.context_tokens + estimate_tokens(size),
         turn=state.turn if calls else state.turn + 1,
         attempt=state.attempt if calls else 0,
+        failure=failure,
     )
-    if event.error and event.error.reason is CallErrorReason.BUDGET:
-        failure = RunFailure(FailureReason.BUDGET_TOOL_CALLS, event.error.message)
-        state = replace(state, failure=failure)
     if state.stopping and call.state is CallState.LEASED:
         reason = event.error.reason if event.error else None
         ended_itself = event.state in (CallState.SUCCEEDED, CallState.FAILED)
         outcome = CancelOutcome.REFUSED if ended_itself else _outcome_of(reason)
         return _stopped_call(state, call.id, outcome, f"it ended as {event.state.name}")
-    return _working(state)
+    return state
 
 
 def _outcome_of(reason: CallErrorReason | None) -> CancelOutcome:
@@ -361,16 +385,20 @@ def _outcome_of(reason: CallErrorReason | None) -> CancelOutcome:
     return CancelOutcome.STOPPED
 
 
-def _working(state: State) -> State:
-    """Return the state with the run at work again, if it was waiting."""
-    if state.run is RunState.WAITING:
-        return replace(state, run=RunState.RUNNING, waiting=None)
-    return state
+def _at_work(state: State) -> RunState:
+    """Return the state of a run whose work goes on: one that waited does not any more."""
+    return RunState.RUNNING if state.run is RunState.WAITING else state.run
+
+
+def _with(calls: tuple[OpenCall, ...], call: OpenCall) -> tuple[OpenCall, ...]:
+    if len(calls) == 1:
+        return (call,)
+    return tuple(call if other.id == call.id else other for other in calls)
 
 
 def _with_call(state: State, call: OpenCall) -> State:
-    calls = tuple(call if other.id == call.id else other for other in state.calls)
-    return replace(state, calls=calls)
+    """Return the state with a call changed, and the run at work."""
+    return replace(state, run=_at_work(state), waiting=None, calls=_with(state.calls, call))
 
 
 def _require(state: State, event: Event, call: OpenCall, expected: CallState, attempt: int) -> None:
@@ -378,10 +406,10 @@ def _require(state: State, event: Event, call: OpenCall, expected: CallState, at
         raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}.{call.attempt}")
 
 
-def _stopped_request(state: State, outcome: CancelOutcome, detail: str) -> State:
+def _stopped_request(state: State, turn: int, outcome: CancelOutcome, detail: str) -> State:
     if not state.stopping:
         return state
-    entry = CancelEntry(f"requests/{state.turn}", outcome, detail)
+    entry = CancelEntry(f"requests/{turn}", outcome, detail)
     return replace(state, cancel_entries=(*state.cancel_entries, entry))
 
 

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentd.agent.budget import FREE, Prices
 from agentd.agent.events import Entry, Event, RunState
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
-from agentd.agent.message import ModelChunk, ModelRequest
+from agentd.agent.message import ModelChunk, ModelInfo, ModelRequest
 from agentd.agent.run import Run, RunView
 from agentd.agent.state import State
 
@@ -209,24 +208,13 @@ class Journal(Protocol):
         """Return the revisions of one document below `before` (0: all), newest first."""
         ...
 
+    async def namespaces(self, kind: str) -> Sequence[Namespace]:
+        """Return the namespaces that have documents of a kind."""
+        ...
+
     async def delete(self, kind: str, namespace: Namespace, id: str) -> bool:
         """Delete every revision of a document; return whether there was one."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What is known of a model before it is used."""
-
-    name: str
-    """`provider/model`."""
-    context_tokens: int = 0
-    """The most tokens of its context; 0 means not known."""
-    max_output_tokens: int = 4096
-    prices: Prices = FREE
-    ready: bool = True
-    detail: str = ""
-    """Why it cannot be used, for people; empty when it is ready."""
 
 
 class Model(Protocol):

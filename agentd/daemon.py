@@ -1,0 +1,378 @@
+"""The composition root: builds every part from the configuration, owns the root task group, the
+signals and readiness. The only place where adapters are chosen."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import platform
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import grpc
+import uvloop
+
+from agentd import __version__, log
+from agentd.agent.message import ModelInfo
+from agentd.carriers.grpc import GrpcCarrier, GrpcLimits
+from agentd.carriers.relay import Relay, check_path
+from agentd.config import Config, load
+from agentd.context.models.catalogue import Catalogue
+from agentd.context.models.settings import (
+    Adapter,
+    ModelSettings,
+    ModelsSettings,
+    ProviderSettings,
+)
+from agentd.errors import AgentdError
+from agentd.lock import lock_socket
+from agentd.notify import Notifier
+from agentd.runtime.journal.schema import Options
+from agentd.runtime.journal.sqlite import SqliteJournal
+from agentd.runtime.leases import LeaseLimits
+from agentd.runtime.ports import Model
+from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
+from agentd.runtime.scheduler import SchedulerLimits
+from agentd.runtime.starting import RunLimits
+from agentd.runtime.system import SystemClock, SystemEntropy
+from agentd.runtime.watch import WatchLimits
+from agentd.services.agent_service import AgentService
+from agentd.services.event_service import EventService
+from agentd.services.registry import Method, method_table
+from agentd.services.run_service import RunService
+from agentd.services.session_service import SessionService
+from agentd.services.system_service import Info, SystemService
+from agentd.services.tool_host_service import ToolHostService
+from agentd.services.tool_service import ToolService
+
+RETENTION_INTERVAL_S = 600.0
+FIRST_INHERITED = 3
+"""The first file descriptor that systemd passes, by sd_listen_fds(3)."""
+
+_log = log.get_logger()
+
+
+class ReloadableModels:
+    """The models of the present configuration; requests in flight keep those they began with."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._retired: list[Catalogue] = []
+
+    def reload(self, catalogue: Catalogue) -> None:
+        """Use another configuration from now on."""
+        self._retired.append(self._catalogue)
+        self._catalogue = catalogue
+
+    def resolve(self, name: str) -> ModelInfo:
+        """Return a model by name; see the port."""
+        return self._catalogue.resolve(name)
+
+    async def open(self, name: str) -> Model:
+        """Return a model's adapter; see the port."""
+        return await self._catalogue.open(name)
+
+    def list(self) -> "list[ModelInfo]":
+        """Return the models that are known by name."""
+        return [*self._catalogue.list()]
+
+    async def close(self) -> None:
+        """Release connections and loaded models, those of earlier configurations too."""
+        for catalogue in (*self._retired, self._catalogue):
+            await catalogue.close()
+
+
+class Daemon:
+    """One daemon, from its configuration to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        flags: Mapping[str, str] | None = None,
+        boundary: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._flags = dict(flags or {})
+        self._boundary = boundary
+        """Called at each point where a crash is tested: see tests/crash."""
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
+        self._start_time_ms = self._clock.now_ms()
+        self._stop = asyncio.Event()
+        self._models: ReloadableModels
+        self._notifier: Notifier
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises AgentdError when it cannot start."""
+        config = self._config
+        self._notifier = Notifier(config.supervisor.notify_socket, config.supervisor.watchdog_s)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._notifier.close)
+            listener = self._listen(stack)
+            runtime = await stack.enter_async_context(self._runtime())
+            table = method_table(self._services(runtime))
+            carriers = await self._carry(stack, table, listener)
+            self._handle_signals()
+            gc.collect()
+            gc.freeze()
+            _log.info("ready", version=__version__, **self._places())
+            self._notifier.ready(f"serving {config.server.socket}")
+            await self._stop.wait()
+            await self._go_down(runtime, carriers)
+
+    # Building.
+
+    def _listen(self, stack: AsyncExitStack) -> socket.socket:
+        """Return the public socket: the one inherited from systemd, or a new one under its lock."""
+        server = self._config.server
+        if self._config.supervisor.socket_count:
+            return socket.socket(fileno=FIRST_INHERITED)
+        check_path(server.socket)
+        server.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = lock_socket(server.socket)
+        stack.callback(lock.release)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(server.socket))
+        finally:
+            os.umask(mask)
+        server.socket.chmod(int(server.socket_mode, 8))
+        stack.callback(server.socket.unlink, missing_ok=True)
+        listener.listen(socket.SOMAXCONN)
+        return listener
+
+    @asynccontextmanager
+    async def _runtime(self) -> AsyncIterator[Runtime]:
+        config = self._config
+        journal = await SqliteJournal.open(
+            config.state.directory, self._clock, Options(on_boundary=self._boundary)
+        )
+        try:
+            self._models = ReloadableModels(Catalogue(models_settings(config)))
+            outside = Outside(
+                journal, self._models, self._clock, self._entropy, boundary=self._boundary
+            )
+            runtime = Runtime(outside, runtime_limits(config))
+            async with runtime.serving(), asyncio.TaskGroup() as group:
+                keeper = group.create_task(self._keep_journal(journal))
+                watchdog = group.create_task(self._notifier.watch())
+                try:
+                    yield runtime
+                finally:
+                    keeper.cancel()
+                    watchdog.cancel()
+        finally:
+            with contextlib.suppress(AttributeError):
+                await self._models.close()
+            await journal.close()
+
+    def _services(self, runtime: Runtime) -> dict[str, object]:
+        drain_ms = int(self._config.server.drain_timeout_s * 1000)
+        return {
+            "AgentService": AgentService(runtime.library),
+            "SessionService": SessionService(runtime.sessions),
+            "RunService": RunService(runtime.engine, runtime.reading),
+            "EventService": EventService(runtime.watches),
+            "ToolService": ToolService(runtime.registry, runtime.hosts),
+            "ToolHostService": ToolHostService(runtime.hosting),
+            "SystemService": SystemService(
+                runtime.engine, lambda: self._info(runtime), drain_ms=drain_ms
+            ),
+        }
+
+    async def _carry(
+        self, stack: AsyncExitStack, table: Mapping[str, Method], listener: socket.socket
+    ) -> list[GrpcCarrier]:
+        """Open the ways in: the relay before the inner socket, and TCP when it is configured."""
+        server = self._config.server
+        limits = GrpcLimits(server.max_message_bytes, server.write_timeout_s)
+        # The name of the caller is in the address that the relay binds: nobody else may connect.
+        private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentd-")))
+        inner = private / "grpc.sock"
+        carriers = [GrpcCarrier(table, limits=limits)]
+        await carriers[0].start(f"unix:{inner}")
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        relay = group.create_task(Relay(inner).serve(listener))
+        stack.callback(relay.cancel)
+        if server.tcp:
+            token = self._config.token()
+            assert token is not None
+            tcp = GrpcCarrier(table, limits=limits, token=token.reveal())
+            address = await tcp.start(server.tcp)
+            _log.info("tcp_open", address=address)
+            carriers.append(tcp)
+        return carriers
+
+    # Living.
+
+    async def _keep_journal(self, journal: SqliteJournal) -> None:
+        """Forget what the retention permits, a bounded stretch at a time."""
+        days = self._config.journal.retention_days
+        while days:
+            before_ms = self._clock.now_ms() - days * 86_400_000
+            after = 0
+            while True:
+                done = await journal.compact(before_ms=before_ms, after=after)
+                after = done.after
+                if not after:
+                    break
+            await asyncio.sleep(RETENTION_INTERVAL_S)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        """Read the configuration anew; what cannot change while serving waits for a restart."""
+        self._notifier.reloading()
+        try:
+            config = load(self._flags)
+        except AgentdError as error:
+            _log.error("reload_refused", error=error.message)
+        else:
+            log.configure(level=config.log.level, format=config.log.format)
+            self._models.reload(Catalogue(models_settings(config)))
+            kept = replace(config, models=self._config.models, log=self._config.log)
+            restart = [
+                key
+                for (key, old, _), (_, new, _) in zip(
+                    self._config.describe(), kept.describe(), strict=False
+                )
+                if old != new
+            ]
+            self._config = replace(self._config, models=config.models, log=config.log)
+            _log.info("reloaded", needs_restart=restart)
+        self._notifier.ready(f"serving {self._config.server.socket}")
+
+    async def _go_down(self, runtime: Runtime, carriers: list[GrpcCarrier]) -> None:
+        """Take no new work, let effects end until the deadline, then end every request."""
+        timeout_s = self._config.server.drain_timeout_s
+        _log.info("draining", timeout_s=timeout_s)
+        self._notifier.stopping("draining")
+        for carrier in carriers:
+            carrier.drain()
+        complete = await runtime.engine.drain(timeout_s)
+        for carrier in carriers:
+            await carrier.close(1.0)
+        _log.info("stopped", complete=complete)
+
+    def _info(self, runtime: Runtime) -> Info:
+        journal = runtime.journal
+        models = self._models.list()
+        try:
+            default = self._models.resolve("").name
+        except AgentdError:
+            default = ""
+        return Info(
+            version=__version__,
+            start_time_ms=self._start_time_ms,
+            revision=journal.revision,
+            oldest_revision=journal.oldest_revision,
+            unfinished_run_count=runtime.scheduler.unfinished_count,
+            connected_host_count=runtime.hosts.connected_count,
+            models=models,
+            default_model=default,
+            draining=runtime.engine.draining,
+            process_id=os.getpid(),
+            max_request_bytes=self._config.server.max_message_bytes,
+            runtime_versions={
+                "python": platform.python_version(),
+                "grpcio": grpc.__version__,
+                "sqlite": apsw.sqlite_lib_version(),
+            },
+            lease_ms=runtime.hosts.lease_ms,
+        )
+
+    def _places(self) -> dict[str, str]:
+        server = self._config.server
+        return {"socket": str(server.socket), "state": str(self._config.state.directory)}
+
+
+def serve(
+    config: Config,
+    flags: Mapping[str, str] | None = None,
+    boundary: Callable[[str], None] | None = None,
+) -> int:
+    """Serve until a signal ends it; return the exit code. An error at the start is one line."""
+    log.configure(level=config.log.level, format=config.log.format)
+
+    async def run() -> None:
+        await Daemon(config, flags, boundary).run()
+
+    code = 0
+    try:
+        uvloop.run(run())
+    except* AgentdError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        sys.stderr.write(f"agentd: {error}\n")
+        code = 1
+    return code
+
+
+def models_settings(config: Config) -> ModelsSettings:
+    """Return what the configuration says about models."""
+    providers = tuple(
+        ProviderSettings(
+            name,
+            Adapter(provider.kind),
+            base_url=provider.base_url,
+            key=key.reveal() if (key := provider.key()) else "",
+            key_variable=f"{name.upper()}_API_KEY",
+            models=_model_settings(config, name, provider.models),
+            default_model=provider.default_model,
+            idle_timeout_s=provider.idle_timeout_s,
+            directory=config.state.models_directory,
+            concurrency=provider.concurrency,
+        )
+        for name, provider in config.models.providers.items()
+    )
+    return ModelsSettings(providers, config.models.default)
+
+
+def _model_settings(
+    config: Config, provider: str, names: tuple[str, ...]
+) -> tuple[ModelSettings, ...]:
+    """Return the models of a provider that the configuration lists, describes or prices."""
+    prefix = f"{provider}/"
+    described = [*config.models.details, *config.models.prices]
+    listed = [*names, *(name.removeprefix(prefix) for name in described if name.startswith(prefix))]
+    settings = []
+    for name in dict.fromkeys(listed):
+        details = config.models.details.get(prefix + name)
+        prices = config.models.prices.get(prefix + name)
+        settings.append(
+            ModelSettings(
+                name,
+                details.context_tokens if details else 0,
+                details.max_output_tokens if details else 0,
+                prices.nanos() if prices else None,
+                details.effort if details else "",
+                details.path if details else None,
+            )
+        )
+    return tuple(settings)
+
+
+def runtime_limits(config: Config) -> RuntimeLimits:
+    """Return the bounds of the runtime."""
+    runs = config.runs
+    return RuntimeLimits(
+        RunLimits(
+            runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts, runs.call_attempts
+        ),
+        SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
+        LeaseLimits(int(runs.lease_s * 1000)),
+        WatchLimits(config.watch.coalesce_ms / 1000),
+    )

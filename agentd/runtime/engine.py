@@ -1,0 +1,369 @@
+"""Runs: creating, steering, ending and reading them. Knows no protobuf and no transport."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from agentd.agent.budget import Budget
+from agentd.agent.call import Call
+from agentd.agent.events import (
+    CallEnded,
+    CallRetried,
+    CancelEntry,
+    CancelOutcome,
+    Event,
+    MessagePosted,
+    RunCancelling,
+    RunCreated,
+    RunEnded,
+    RunPaused,
+    RunResumed,
+    RunState,
+)
+from agentd.agent.hosting import Abandon, Reconciled, ReconciledFailure, Resolution, Retry
+from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity, SessionId
+from agentd.agent.run import Run, RunView
+from agentd.agent.spec import RunSpec
+from agentd.agent.state import OpenCall, State
+from agentd.agent.tool import CallError, CallErrorReason, CallState
+from agentd.context.transcript import Transcript
+from agentd.errors import Conflict, Exhausted, Reason, Unavailable
+from agentd.protocol.machine import evolve
+from agentd.runtime.claims import RequestClaims, request_digest
+from agentd.runtime.hosts import Hosts
+from agentd.runtime.library import Library
+from agentd.runtime.ports import Clock, Entropy, Journal, Record
+from agentd.runtime.reading import Reading
+from agentd.runtime.scheduler import Scheduler
+from agentd.runtime.sessions import Sessions
+from agentd.runtime.starting import RunLimits, Starting
+
+MAX_UNREAD = 1_000
+"""Messages that may wait for a run's next turn."""
+_CANCEL_MARGIN_S = 1.0
+"""How much longer than its timeout a cancel is waited for, so that the report is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be created: checked, but with no default filled in."""
+
+    namespace: Namespace
+    id: RunId | None
+    goal: str
+    agent: AgentId
+    agent_revision: int = 0
+    session: SessionId | None = None
+    model: str = ""
+    tools: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReport:
+    """What became of everything that was in progress when a run was cancelled."""
+
+    run: RunId
+    state: RunState
+    entries: tuple[CancelEntry, ...]
+    complete: bool
+    elapsed_ms: int
+
+
+class Engine:
+    """The runs of a daemon."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        library: Library,
+        sessions: Sessions,
+        claims: RequestClaims,
+        starting: Starting,
+        scheduler: Scheduler,
+        reading: Reading,
+        hosts: Hosts,
+        clock: Clock,
+        entropy: Entropy,
+        limits: RunLimits,
+    ) -> None:
+        self._journal = journal
+        self._library = library
+        self._sessions = sessions
+        self._claims = claims
+        self._starting = starting
+        self._scheduler = scheduler
+        self._reading = reading
+        self._hosts = hosts
+        self._clock = clock
+        self._entropy = entropy
+        self._limits = limits
+        self.draining = False
+        """Whether the daemon is going down."""
+
+    # Life.
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Start nothing new and let what is in progress end; return whether it has."""
+        self.draining = True
+        self._hosts.drain()
+        return await self._scheduler.drain(timeout_s)
+
+    # Creating.
+
+    async def create_run(self, request: NewRun, *, request_id: str = "") -> tuple[Run, int]:
+        """Create a run; return it and the revision to watch after once it is durable.
+
+        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND, SESSION_NOT_FOUND),
+        AlreadyExists (NAME_TAKEN), Conflict (NO_MODEL), InvalidRequest (REQUEST_ID_REUSED) and
+        Unavailable (DRAINING).
+        """
+        if self.draining:
+            raise _draining()
+        self._scheduler.check_room()
+        # A caller that goes away must not leave a run that is stored and that nobody drives.
+        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+
+    async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
+        namespace, method = request.namespace, "CreateRun"
+        digest = request_digest(request) if request_id else ""
+        async with self._claims.hold(namespace, request_id):
+            answer = await self._claims.find(namespace, request_id, method, digest)
+            if answer is not None:
+                name, _, first = answer.partition("@")
+                return await self._reading.get_run(namespace, RunId(name)), int(first)
+            run_id = request.id or RunId(self._entropy.id("r"))
+            revision = self._journal.revision
+            records = self._claims.records(
+                namespace, request_id, method, digest, f"{run_id}@{revision}"
+            )
+            if request.session is None:
+                return await self._create(await self._describe(request, run_id), records), revision
+            # Described under the session's lock, so that its runs are counted as they are created.
+            async with self._sessions.hold_session(namespace, request.session):
+                run = await self._describe(request, run_id)
+                record = await self._sessions.session_run(namespace, request.session, run_id)
+                return await self._create(run, (*records, record)), revision
+
+    async def _describe(self, request: NewRun, run_id: RunId) -> Run:
+        agent = await self._library.get_agent(
+            request.namespace, request.agent, request.agent_revision
+        )
+        self._starting.check(agent, request.model, request.tools)
+        budget = request.budget.over(agent.budget).over(self._limits.budget)
+        now = self._clock.now_ms()
+        key = self._journal.next_run_key()
+        identity = RunIdentity(key, request.namespace, run_id, agent.id, request.session)
+        spec = RunSpec(
+            goal=request.goal,
+            agent_revision=agent.revision,
+            budget=budget,
+            model=request.model,
+            tools=request.tools,
+            annotations=request.annotations,
+            create_time_ms=now,
+        )
+        return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
+
+    async def _create(self, run: Run, records: Sequence[Record]) -> Run:
+        identity, spec = run.identity, run.spec
+        created = RunCreated(
+            identity.agent, spec.agent_revision, spec.goal, spec.budget, identity.session
+        )
+        try:
+            await self._journal.create_run(run, (created,), records)
+        except Unavailable:
+            # Nobody knows whether it is stored. If it is, it has to be driven like any other.
+            stored = await self._journal.get_run(identity.namespace, identity.id)
+            if stored is None or stored.run.identity != identity:
+                raise
+        driver = self._scheduler.driver(identity)
+        transcript = Transcript()
+        transcript.add(created)
+        driver.begin_fresh(run, evolve(State(), created), transcript)
+        self._scheduler.add(driver)
+        return run
+
+    # Steering.
+
+    async def send_message(
+        self, namespace: Namespace, run: RunId, text: str, *, request_id: str = ""
+    ) -> int:
+        """Give a run a message of the user; return its event's revision.
+
+        Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
+        """
+        identity = (await self._reading.get_run(namespace, run)).identity
+        return await self._scheduler.carry_out(
+            partial(self._send_once, identity, text, request_id)
+        )
+
+    async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
+        namespace, method = identity.namespace, "SendMessage"
+        digest = request_digest((identity.id, text)) if request_id else ""
+        async with self._claims.hold(namespace, request_id):
+            answer = await self._claims.find(namespace, request_id, method, digest)
+            if answer is not None:
+                return int(answer)
+            revision = await self._scheduler.settle(identity, _post_message, text)
+            records = self._claims.records(namespace, request_id, method, digest, str(revision))
+            if records:
+                await self._journal.put(records)
+            return revision
+
+    async def pause_run(self, namespace: Namespace, run: RunId) -> Run:
+        """Stop new work of a run. Raises Conflict (WRONG_RUN_STATE)."""
+        identity = (await self._reading.get_run(namespace, run)).identity
+        if (await self._reading.get_run(namespace, run)).view.state is not RunState.PAUSED:
+            await self._scheduler.settle(identity, _pause)
+        return await self._reading.get_run(namespace, run)
+
+    async def resume_run(self, namespace: Namespace, run: RunId) -> Run:
+        """Let a paused run go on. Raises Conflict (WRONG_RUN_STATE)."""
+        identity = (await self._reading.get_run(namespace, run)).identity
+        await self._scheduler.settle(identity, _resume)
+        return await self._reading.get_run(namespace, run)
+
+    async def cancel_run(
+        self, namespace: Namespace, run: RunId, *, reason: str, timeout_ms: int
+    ) -> tuple[CancelReport, Run]:
+        """Cancel a run and say what became of everything that was in progress.
+
+        Raises Conflict (WRONG_RUN_STATE) when the run has ended otherwise.
+        """
+        identity = (await self._reading.get_run(namespace, run)).identity
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        present = (await self._reading.get_run(namespace, run)).view.state
+        if present not in (RunState.CANCELLED, RunState.CANCELLING):
+            await self._scheduler.settle(identity, _cancel, reason, timeout_ms)
+        ended = await self._reading.wait_run(namespace, run, timeout_ms / 1000 + _CANCEL_MARGIN_S)
+        elapsed_ms = int((loop.time() - start) * 1000)
+        return await self._report(ended, elapsed_ms), ended
+
+    async def resolve_call(
+        self,
+        namespace: Namespace,
+        run: RunId,
+        call: CallId,
+        resolution: Resolution,
+        reason: str,
+    ) -> Call:
+        """Say what became of a call whose outcome is unknown.
+
+        Raises NotFound (CALL_NOT_FOUND), Conflict (WRONG_CALL_STATE).
+        """
+        present = await self._reading.get_call(namespace, run, call)
+        if present.state is not CallState.UNKNOWN:
+            raise _wrong_call_state(run, call, present.state)
+        identity = (await self._reading.get_run(namespace, run)).identity
+        await self._scheduler.settle(identity, _resolve, call, resolution, reason)
+        return await self._reading.get_call(namespace, run, call)
+
+    # Inside.
+
+    async def _report(self, run: Run, elapsed_ms: int) -> CancelReport:
+        driver = self._scheduler.live(run.identity.namespace, run.identity.id)
+        state = run.view.state
+        entries: tuple[CancelEntry, ...] = ()
+        if state.ended:
+            for entry in await self._journal.read_run(run.identity):
+                if isinstance(entry.event, RunEnded):
+                    entries = entry.event.cancel_entries
+        elif driver:
+            entries = (*driver.state.cancel_entries, *_still_running(driver.state))
+        return CancelReport(run.identity.id, state, entries, state.ended, elapsed_ms)
+
+
+def _still_running(state: State) -> list[CancelEntry]:
+    running = [
+        CancelEntry(f"calls/{call.id}", CancelOutcome.STILL_RUNNING, f"at host {call.host}")
+        for call in state.calls
+        if call.state is CallState.LEASED
+    ]
+    if state.in_flight:
+        name = f"requests/{state.in_flight.turn}"
+        running.append(CancelEntry(name, CancelOutcome.STILL_RUNNING, state.in_flight.model))
+    return running
+
+
+def _post_message(state: State, text: str) -> Event:
+    if state.run.ended or state.stopping:
+        raise _wrong_run_state(state, "given a message")
+    if state.unread >= MAX_UNREAD:
+        limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
+        message = f"{MAX_UNREAD} messages wait for the run's next turn"
+        raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
+    return MessagePosted(text)
+
+
+def _pause(state: State) -> Event:
+    if state.run not in (RunState.PENDING, RunState.RUNNING, RunState.WAITING):
+        raise _wrong_run_state(state, "paused")
+    return RunPaused()
+
+
+def _resume(state: State) -> Event:
+    if state.run is not RunState.PAUSED:
+        raise _wrong_run_state(state, "resumed")
+    return RunResumed()
+
+
+def _cancel(state: State, reason: str, timeout_ms: int) -> Event:
+    if state.run.ended or state.stopping:
+        raise _wrong_run_state(state, "cancelled")
+    return RunCancelling(RunState.CANCELLED, reason, timeout_ms)
+
+
+def _resolve(state: State, call: CallId, resolution: Resolution, reason: str) -> Event:
+    present = state.call(call)
+    if present is None or present.state is not CallState.UNKNOWN:
+        raise Conflict(
+            Reason.WRONG_CALL_STATE,
+            f"call {call} is not UNKNOWN",
+            metadata={"call": call, "state": present.state.name if present else "ended"},
+        )
+    return _resolved(present, resolution, reason)
+
+
+def _resolved(call: OpenCall, resolution: Resolution, reason: str) -> Event:
+    note = reason or "decided by a person"
+    match resolution:
+        case Reconciled(result_json=result_json):
+            ended = CallState.RECONCILED
+            return CallEnded(call.id, call.attempt, ended, result_json, resolution=note)
+        case ReconciledFailure(message=message):
+            error = CallError(CallErrorReason.TOOL_FAILED, message)
+            return CallEnded(call.id, call.attempt, CallState.FAILED, error=error, resolution=note)
+        case Retry():
+            return CallRetried(call.id, note)
+        case Abandon():
+            message = "The outcome of this call is unknown, and nobody could find it out."
+            error = CallError(call.unknown_reason or CallErrorReason.HOST_LOST, message)
+            return CallEnded(
+                call.id, call.attempt, CallState.ABANDONED, error=error, resolution=note
+            )
+
+
+def _wrong_run_state(state: State, action: str) -> Conflict:
+    return Conflict(
+        Reason.WRONG_RUN_STATE,
+        f"the run is {state.run.name} and cannot be {action}",
+        metadata={"state": state.run.name},
+    )
+
+
+def _wrong_call_state(run: RunId, call: CallId, state: CallState) -> Conflict:
+    name = f"runs/{run}/calls/{call}"
+    return Conflict(
+        Reason.WRONG_CALL_STATE,
+        f"call {name} is {state.name}, not UNKNOWN",
+        metadata={"call": name, "state": state.name},
+    )
+
+
+def _draining() -> Unavailable:
+    return Unavailable(Reason.DRAINING, "the daemon is going down", retry_after_s=1.0)

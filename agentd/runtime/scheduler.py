@@ -1,0 +1,322 @@
+"""Which runs are in memory: admission, sessions, parking and recovery.
+
+A run is in memory while a driver has it. A parked run is its identity and nothing else; whatever it
+waits for brings it back. The runs of one session take place one after another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
+from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
+from agentd.agent.tool import CallState
+from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
+from agentd.runtime.driver import Driver
+from agentd.runtime.planning import Planner
+from agentd.runtime.ports import Clock, Entropy, StoredRun
+from agentd.runtime.posting import Posting, going_down
+from agentd.runtime.surroundings import Surroundings
+from agentd.runtime.timers import Timers
+from agentd.runtime.turns import Turns
+
+_log = structlog.get_logger()
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLimits:
+    """The bounds of what is in memory."""
+
+    max_active_runs: int = 10_000
+    """Runs in memory at once; more wait for one of them to leave."""
+    max_unfinished_runs: int = 1_000_000
+    """Runs that have not ended; more are refused."""
+    idle_eviction_s: float = 30.0
+    """How long a run whose calls are all at hosts stays in memory."""
+    sweep_s: float = 5.0
+    rest_ms: int = 500
+    """How long a run rests after the journal could not be written."""
+
+
+class Scheduler:
+    """Every run that has not ended. Lives on the event loop, owns the task group of the runs."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        timers: Timers,
+        clock: Clock,
+        entropy: Entropy,
+        limits: SchedulerLimits,
+    ) -> None:
+        self._around = around
+        self._planner = Planner(around)
+        self._timers = timers
+        self._clock = clock
+        self._entropy = entropy
+        self._limits = limits
+        self._group: asyncio.TaskGroup
+        self._drivers: dict[RunKey, Driver] = {}
+        self._names: dict[tuple[Namespace, RunId], Driver] = {}
+        self._unfinished: dict[RunKey, RunIdentity] = {}
+        self._queue: deque[Driver] = deque()
+        self._active = 0
+        self._turns = Turns()
+        self.on_ended: Callable[[Driver], None] = lambda _: None
+        """Called with the driver of each run that has ended."""
+
+    @property
+    def unfinished_count(self) -> int:
+        """The runs that have not ended."""
+        return len(self._unfinished)
+
+    def unfinished(self) -> Sequence[RunIdentity]:
+        """Return the runs that have not ended, oldest first."""
+        return list(self._unfinished.values())
+
+    def live(self, namespace: Namespace, run: RunId) -> Driver | None:
+        """Return the driver of a run that is in memory."""
+        driver = self._names.get((namespace, run))
+        return driver if driver and driver.loaded else None
+
+    # Life.
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Own the drivers until cancelled. Cancelling records nothing."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._timers.keep(self._on_wake, self._on_overdue))
+            group.create_task(self._evict_idle())
+            ready()
+
+    def recover(self, stored: Sequence[StoredRun]) -> None:
+        """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
+        for run in stored:
+            identity = run.run.identity
+            self._unfinished[identity.key] = identity
+            if self._turns.take(identity) and not self._stays_parked(run):
+                self._start(self.driver(identity))
+
+    def driver(self, identity: RunIdentity) -> Driver:
+        """Return a new driver for a run."""
+        driver = Driver(self._around, self._planner, identity)
+        driver.held = self._turns.waits(identity)
+        return driver
+
+    def check_room(self) -> None:
+        """Raise Exhausted (LIMIT_REACHED) when no more runs can be taken."""
+        limit = self._limits.max_unfinished_runs
+        if len(self._unfinished) >= limit:
+            message = f"{limit} runs have not ended"
+            metadata = {"limit": "max_unfinished_runs", "value": str(limit)}
+            raise Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)
+
+    def add(self, driver: Driver) -> None:
+        """Take a run that was just created."""
+        identity = driver.identity
+        self._unfinished[identity.key] = identity
+        if self._turns.take(identity):
+            self._start(driver)
+
+    def post(self, run: RunIdentity, posting: Posting) -> None:
+        """Hand a fact to a run, bringing it into memory when it is not."""
+        driver = self._drivers.get(run.key)
+        if driver:
+            driver.post(posting)
+            return
+        driver = self.driver(run)
+        driver.post(posting)
+        self._start(driver)
+
+    async def settle(
+        self, run: RunIdentity, build: Callable[..., Event], *arguments: object
+    ) -> int:
+        """Record the event that `build(state, *arguments)` returns; return its revision once it is
+        durable. Raises what `build` raises."""
+        ack: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.post(run, Posting(build=build, arguments=arguments, ack=ack))
+        return await ack
+
+    def settle_soon(
+        self, run: RunIdentity, build: Callable[..., Event], *arguments: object
+    ) -> None:
+        """The same without waiting; what `build` raises is dropped."""
+        self.post(run, Posting(build=build, arguments=arguments))
+
+    def wake(self, run: RunIdentity) -> None:
+        """Have a run look again at what it is owed."""
+        driver = self._drivers.get(run.key)
+        if driver:
+            driver.wake()
+        elif run.key in self._unfinished:
+            self._start(self.driver(run))
+
+    async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Have work done to its end even when the caller is cancelled meanwhile."""
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._group.create_task(_carry_out(work, done))
+        return await done
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Start nothing new, and wait until nothing is in progress inside this process; return
+        whether that came about in time."""
+        self._around.draining = True
+        for driver in self._drivers.values():
+            driver.wake()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while any(driver.working for driver in self._drivers.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return False
+        return True
+
+    # Memory.
+
+    def _stays_parked(self, stored: StoredRun) -> bool:
+        """Whether a recovered run waits for a person, who brings it back."""
+        state = stored.snapshot
+        if state is None or stored.snapshot_sequence != stored.last_sequence:
+            return False
+        if any(call.state is not CallState.UNKNOWN or call.probing for call in state.calls):
+            return False
+        waits = state.run is RunState.WAITING and not state.not_before_ms
+        if not waits and state.run is not RunState.PAUSED:
+            return False
+        if state.started and state.started.deadline_ms:
+            self._timers.stop_at(stored.run.identity, state.started.deadline_ms)
+        return True
+
+    def _start(self, driver: Driver) -> None:
+        identity = driver.identity
+        self._drivers[identity.key] = driver
+        self._names[identity.namespace, identity.id] = driver
+        if self._active >= self._limits.max_active_runs:
+            self._queue.append(driver)
+        else:
+            self._activate(driver)
+
+    def _activate(self, driver: Driver) -> None:
+        self._active += 1
+        self._group.create_task(self._drive(driver))
+
+    async def _drive(self, driver: Driver) -> None:
+        """Drive a run until it is parked or has ended. A fault in one run hurts no other."""
+        with structlog.contextvars.bound_contextvars(run=driver.identity.id):
+            try:
+                await driver.drive()
+                while driver.pending:
+                    await driver.drive()
+            except* AgentdError as group:
+                self._fail(driver, _first(group))
+            except* Exception as group:  # noqa: BLE001 - whatever it is, the others go on
+                self._fail(driver, _first(group))
+            else:
+                self._leave(driver)
+        if self._queue:
+            self._activate(self._queue.popleft())
+
+    def _leave(self, driver: Driver) -> None:
+        """Forget a run that has ended or is parked."""
+        self._remove(driver)
+        if driver.state.run.ended and self._forget(driver.identity):
+            self._around.hosts.forget(driver.identity)
+            self.on_ended(driver)
+            self._let_begin(self._turns.leave(driver.identity))
+
+    def _let_begin(self, run: RunIdentity | None) -> None:
+        """Let a run begin that an earlier one of its session held."""
+        if run is None:
+            return
+        driver = self._drivers.get(run.key)
+        if driver:
+            driver.held = False
+            driver.wake()
+        else:
+            self._start(self.driver(run))
+
+    def _forget(self, run: RunIdentity) -> bool:
+        """Count a run as ended; return whether it was not yet."""
+        return self._unfinished.pop(run.key, None) is not None
+
+    def _remove(self, driver: Driver) -> None:
+        identity = driver.identity
+        self._active -= 1
+        del self._drivers[identity.key]
+        del self._names[identity.namespace, identity.id]
+
+    def _fail(self, driver: Driver, error: BaseException) -> None:
+        """Take a run off its broken driver. After a fault of the journal it is read back and goes
+        on; after a fault of ours it is stopped, with an incident id."""
+        run = driver.identity
+        driver.refuse_all(error)
+        self._remove(driver)
+        if isinstance(error, Unavailable) or _disk_full(error):
+            _log.warning("run_rests", error=str(error))
+            self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)
+            return
+        incident = self._entropy.id("i")
+        _log.error("run_broke", incident=incident, exc_info=error)
+        if driver.broken or not driver.loaded:
+            return
+        failure = RunFailure(FailureReason.INTERNAL, f"a fault of the daemon: incident {incident}")
+        stop = RunCancelling(RunState.FAILED, "a fault of the daemon", failure=failure)
+        successor = self.driver(run)
+        successor.broken = True
+        successor.post(Posting(stop))
+        self._start(successor)
+
+    # Time.
+
+    def _on_wake(self, key: RunKey) -> None:
+        run = self._unfinished.get(key)
+        if run:
+            self.wake(run)
+
+    def _on_overdue(self, key: RunKey) -> None:
+        run = self._unfinished.get(key)
+        if run:
+            message = "the budget's max_wall_time is used up"
+            failure = RunFailure(FailureReason.BUDGET_WALL_TIME, message)
+            self.post(run, Posting(RunCancelling(RunState.FAILED, message, failure=failure)))
+
+    async def _evict_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._limits.sweep_s)
+            threshold = loop.time() - self._limits.idle_eviction_s
+            for driver in list(self._drivers.values()):
+                if 0 < driver.idle_since < threshold and not driver.working:
+                    driver.evict()
+
+
+async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:
+    try:
+        result = await work()
+    except asyncio.CancelledError:
+        if not done.done():
+            done.set_exception(going_down())
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the caller's, and must not hurt the runs
+        if not done.done():
+            done.set_exception(error)
+    else:
+        if not done.done():
+            done.set_result(result)
+
+
+def _disk_full(error: BaseException) -> bool:
+    return isinstance(error, AgentdError) and error.reason is Reason.DISK_FULL
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,173 @@
+"""Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentd.agent.budget import Budget
+from agentd.agent.events import GrantedTool, RunStarted
+from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity
+from agentd.agent.message import Message, ModelInfo, Purpose
+from agentd.agent.spec import Agent, RunSpec
+from agentd.agent.tool import Tool
+from agentd.context.transcript import Transcript
+from agentd.protocol.machine import estimate_tokens
+from agentd.runtime.library import Library
+from agentd.runtime.ports import Clock, Journal, Models, RunQuery
+from agentd.tools.registry import Registry, digest_of
+
+CONVERSATIONS = 64
+"""Conversations, and instructions of agents, that are kept at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """Defaults and bounds of runs."""
+
+    budget: Budget = Budget(max_turns=100)
+    max_parallel_calls: int = 8
+    model_attempts: int = 5
+    """Attempts of one model turn."""
+    call_attempts: int = 3
+    """Attempts of one call that may be repeated."""
+
+
+class Starting:
+    """Resolves runs. Reads, and decides nothing about them."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        library: Library,
+        models: Models,
+        registry: Registry,
+        clock: Clock,
+        limits: RunLimits,
+    ) -> None:
+        self._journal = journal
+        self._library = library
+        self._models = models
+        self._registry = registry
+        self._clock = clock
+        self._limits = limits
+        self._conversations: OrderedDict[RunIdentity, Sequence[Message]] = OrderedDict()
+        self._instructions: OrderedDict[tuple[Namespace, AgentId, int], str] = OrderedDict()
+
+    def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
+        """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
+        ready; return the model that would answer."""
+        info = self._models.resolve(model or agent.models.get(Purpose.EXECUTION, ""))
+        self._registry.match(agent.namespace, (*agent.tools, *patterns))
+        return info
+
+    async def start(self, identity: RunIdentity, spec: RunSpec) -> RunStarted:
+        """Return the fact that a run starts with.
+
+        Raises NotFound or Conflict when what it needs is not there any more.
+        """
+        agent = await self._library.get_kept_agent(
+            identity.namespace, identity.agent, spec.agent_revision
+        )
+        info = self.check(agent, spec.model, spec.tools)
+        tools = self._registry.match(identity.namespace, (*agent.tools, *spec.tools))
+        previous = await self._previous(identity)
+        earlier = await self.conversation(identity.namespace, previous) if previous else ()
+        wall_ms = spec.budget.max_wall_time_ms
+        return RunStarted(
+            model=info.name,
+            protocol=agent.protocol,
+            tools=grant(tools),
+            previous_run=previous,
+            prices=info.prices,
+            context_tokens=_context_tokens(agent, tools, earlier),
+            max_output_tokens=info.max_output_tokens,
+            max_parallel_calls=agent.max_parallel_calls or self._limits.max_parallel_calls,
+            max_attempts=self._limits.model_attempts,
+            max_call_attempts=self._limits.call_attempts,
+            on_unknown=agent.on_unknown,
+            deadline_ms=self._clock.now_ms() + wall_ms if wall_ms else 0,
+        )
+
+    async def instructions(self, identity: RunIdentity, revision: int) -> str:
+        """Return the system instructions of a run's agent revision."""
+        place = (identity.namespace, identity.agent, revision)
+        known = self._instructions.get(place)
+        if known is None:
+            agent = await self._library.get_kept_agent(*place)
+            known = self._instructions[place] = agent.instructions
+            if len(self._instructions) > CONVERSATIONS:
+                self._instructions.popitem(last=False)
+        return known
+
+    async def transcript(self, identity: RunIdentity, previous: RunId | None) -> Transcript:
+        """Return a run's transcript as of its newest event."""
+        earlier = await self.conversation(identity.namespace, previous) if previous else ()
+        transcript = Transcript(earlier)
+        for entry in await self._journal.read_run(identity):
+            transcript.add(entry.event)
+        return transcript
+
+    async def conversation(self, namespace: Namespace, run: RunId) -> Sequence[Message]:
+        """Return every message up to the end of a run that has ended, its session's earlier runs
+        included."""
+        chain: list[RunIdentity] = []
+        known: Sequence[Message] = ()
+        events = []
+        present: RunId | None = run
+        while present:
+            stored = await self._journal.get_run(namespace, present)
+            if stored is None:
+                break
+            identity = stored.run.identity
+            if identity in self._conversations:
+                known = self._conversations[identity]
+                break
+            chain.append(identity)
+            entries = await self._journal.read_run(identity)
+            events.append([entry.event for entry in entries])
+            started = (entry.event for entry in entries if isinstance(entry.event, RunStarted))
+            first = next(started, None)
+            present = first.previous_run if first else await self._previous(identity)
+        for identity, facts in zip(reversed(chain), reversed(events), strict=True):
+            transcript = Transcript(known)
+            for fact in facts:
+                transcript.add(fact)
+            known = transcript.closing()
+            self.remember(identity, known)
+        return known
+
+    def remember(self, identity: RunIdentity, messages: Sequence[Message]) -> None:
+        """Keep the conversation of an ended run at hand."""
+        self._conversations[identity] = messages
+        if len(self._conversations) > CONVERSATIONS:
+            self._conversations.popitem(last=False)
+
+    async def _previous(self, identity: RunIdentity) -> RunId | None:
+        if identity.session is None:
+            return None
+        query = RunQuery(identity.namespace, session=identity.session)
+        earlier = await self._journal.list_runs(query, before=identity.key, limit=1)
+        return earlier[0].run.identity.id if earlier else None
+
+
+def grant(tools: Sequence[Tool]) -> tuple[GrantedTool, ...]:
+    """Return the tools with the names that the model sees: the tool's id, with its toolset in front
+    where two tools would have the same."""
+    counts: dict[str, int] = {}
+    for tool in tools:
+        counts[tool.id] = counts.get(tool.id, 0) + 1
+    granted = []
+    for tool in tools:
+        alias = tool.id if counts[tool.id] == 1 else f"{tool.toolset}_{tool.id}"[:64]
+        digest = digest_of(tool)
+        granted.append(GrantedTool(tool.path, alias, digest, tool.effect, tool.reconcile))
+    return tuple(granted)
+
+
+def _context_tokens(agent: Agent, tools: Sequence[Tool], earlier: Sequence[Message]) -> int:
+    size = len(agent.instructions)
+    size += sum(len(tool.description) + len(tool.input_schema_json) for tool in tools)
+    for message in earlier:
+        size += len(getattr(message, "text", "") or getattr(message, "content", ""))
+    return estimate_tokens(size)

@@ -1,0 +1,40 @@
+"""The machine's own clock and chance."""
+
+import random
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32, in lower case: sorts as it counts."""
+
+
+class SystemClock:
+    """The wall clock."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+
+class SystemEntropy:
+    """The operating system's chance."""
+
+    def id(self, prefix: str) -> str:
+        """Return `prefix`, 10 characters of time and 8 of chance, of 5 bits each."""
+        return prefix + _base32(time.time_ns() // 1_000_000, 10) + _base32(secrets.randbits(40), 8)
+
+    def token(self) -> str:
+        """Return 128 bits of chance in hexadecimal."""
+        return secrets.token_hex(16)
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1)."""
+        return random.random()  # noqa: S311 - jitter guards nothing
+
+
+def _base32(value: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        digits.append(_ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(digits))

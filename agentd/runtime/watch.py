@@ -1,0 +1,323 @@
+"""Watching the journal: batches of entries for any number of readers, from any revision.
+
+A reader first reads the journal from its revision in pages, then joins a channel. Readers with
+the same selector share one channel and its batches, so that an entry is matched and encoded once
+for all of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at
+once. The stream is a view of the journal: nothing is published that is not durable, and deltas,
+which are not, carry no revision.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from agentd.agent.events import Entry, RunEnded
+from agentd.agent.ids import CallId, RunId, RunIdentity
+from agentd.errors import Exhausted, OutOfRange, Reason
+from agentd.runtime.ports import Journal, Selector
+
+
+@dataclass(frozen=True, slots=True)
+class CallProgress:
+    """A note on the progress of a call."""
+
+    message: str
+    fraction: float
+    """0 to 1; negative means not said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of something unfinished: no revision, never replayed."""
+
+    run: RunIdentity
+    source: int | CallId
+    """The turn of a model request, or a call."""
+    attempt: int
+    index: int
+    """The position among the pieces of this source and attempt, dense from 0."""
+    piece: str | CallProgress
+
+
+class WatchBatch:
+    """What was waiting for the readers of one selector, in order. Shared by all of them."""
+
+    __slots__ = ("deltas", "encoded", "entries", "progress_revision")
+
+    def __init__(
+        self, entries: Sequence[Entry], deltas: Sequence[Delta], progress_revision: int
+    ) -> None:
+        self.entries = entries
+        self.deltas = deltas
+        self.progress_revision = progress_revision
+        """Every matching entry up to this revision has been passed on."""
+        self.encoded: bytes | None = None
+        """The batch as its carrier sends it; kept by the service that first encodes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLimits:
+    """The bounds of watching."""
+
+    coalesce_s: float = 0.005
+    """How long a busy channel collects before it passes a batch on."""
+    page: int = 1024
+    """Entries read from the journal at a time while a reader catches up."""
+    backlog: int = 65_536
+    """Entries and deltas that may wait for one reader before it is cut."""
+
+
+class _Reader:
+    """One reader's place: a list of batches and one future."""
+
+    __slots__ = ("batches", "cut", "size", "wakeup")
+
+    def __init__(self) -> None:
+        self.batches: list[WatchBatch] = []
+        self.size = 0
+        self.cut = False
+        self.wakeup: asyncio.Future[None] | None = None
+
+    def offer(self, batch: WatchBatch, limit: int) -> None:
+        if self.cut:
+            return
+        self.size += len(batch.entries) + len(batch.deltas)
+        if self.size > limit:
+            self.cut = True
+            self.batches.clear()
+        else:
+            self.batches.append(batch)
+        if self.wakeup and not self.wakeup.done():
+            self.wakeup.set_result(None)
+
+    def take(self) -> list[WatchBatch]:
+        batches, self.batches = self.batches, []
+        self.size = 0
+        return batches
+
+
+class _Channel:
+    """The readers of one selector and what waits for them."""
+
+    __slots__ = ("deltas", "entries", "flush_at", "include_deltas", "readers", "scheduled")
+
+    def __init__(self, *, include_deltas: bool) -> None:
+        self.include_deltas = include_deltas
+        self.readers: set[_Reader] = set()
+        self.entries: list[Entry] = []
+        self.deltas: list[Delta] = []
+        self.scheduled = False
+        self.flush_at = 0.0
+
+
+class Watches:
+    """Every watch of the daemon. Lives on the event loop."""
+
+    def __init__(self, journal: Journal, limits: WatchLimits | None = None) -> None:
+        self._journal = journal
+        self._limits = limits or WatchLimits()
+        self._channels: dict[tuple[Selector, bool], _Channel] = {}
+        self._by_run: dict[RunId, list[tuple[Selector, _Channel]]] = {}
+        self._broad: list[tuple[Selector, _Channel]] = []
+        self._revision = journal.revision
+        journal.subscribe(self._publish)
+
+    async def watch(
+        self,
+        selector: Selector,
+        *,
+        after_revision: int,
+        include_deltas: bool = False,
+        progress_interval_s: float | None = None,
+        until_ended: bool = False,
+    ) -> AsyncGenerator[WatchBatch, None]:
+        """Yield what comes after a revision; -1 means from now on.
+
+        Raises OutOfRange (COMPACTED, FUTURE_REVISION), and Exhausted (SLOW_READER) when more waits
+        for this reader than the bound; its metadata names the last revision passed on.
+        """
+        after = self._revision if after_revision < 0 else after_revision
+        if after > self._revision:
+            message = f"revision {after} has not been reached: the newest is {self._revision}"
+            newest = {"newest_revision": str(self._revision)}
+            raise OutOfRange(Reason.FUTURE_REVISION, message, metadata=newest)
+        unended = await self._unended(selector) if until_ended else None
+        reader = _Reader()
+        last = after
+        while True:
+            async for batch in self._catch_up(selector, last):
+                last = batch.progress_revision
+                if batch.entries:
+                    yield batch
+                if _all_ended(unended, batch.entries):
+                    return
+            if last >= self._revision:
+                break
+        if unended is not None and not unended:
+            return
+        channel = self._join(selector, reader, include_deltas=include_deltas)
+        try:
+            while True:
+                batches = await self._next(reader, progress_interval_s)
+                for batch in batches:
+                    if batch.entries and batch.entries[0].revision <= last:
+                        batch = _after(batch, last)  # noqa: PLW2901
+                    last = max(last, batch.progress_revision)
+                    if batch.entries or batch.deltas:
+                        yield batch
+                    if _all_ended(unended, batch.entries):
+                        return
+                if reader.cut:
+                    raise _slow_reader(last)
+                if not batches and not channel.entries:
+                    last = max(last, self._revision)
+                    yield WatchBatch((), (), last)
+        finally:
+            self._leave(selector, reader, channel)
+
+    async def list_events(
+        self, selector: Selector, *, after_revision: int, limit: int
+    ) -> tuple[Sequence[Entry], int]:
+        """Return up to `limit` matching entries, and the revision up to which all was looked at."""
+        entries: list[Entry] = []
+        after = after_revision
+        while len(entries) < limit:
+            found, after = await self._journal.scan(
+                selector, after_revision=after, limit=limit - len(entries)
+            )
+            entries.extend(found)
+            if after >= self._journal.revision:
+                break
+        return entries, after
+
+    def publish_delta(self, delta: Delta) -> None:
+        """Pass a piece of something unfinished on to the readers that asked for deltas."""
+        for selector, channel in self._interested(delta.run.id):
+            if channel.include_deltas and _selects_run(selector, delta.run):
+                channel.deltas.append(delta)
+                self._schedule(channel)
+
+    async def _unended(self, selector: Selector) -> set[RunId]:
+        """Return the runs whose end the reader has not seen. Those that have ended already are left
+        out: the pages that are read first hold their ends, or the reader has seen them."""
+        unended = set()
+        for run in selector.runs:
+            stored = await self._journal.get_run(selector.namespace, run)
+            if stored is not None and not stored.run.view.state.ended:
+                unended.add(run)
+        return unended
+
+    async def _catch_up(self, selector: Selector, after: int) -> AsyncIterator[WatchBatch]:
+        while True:
+            entries, looked_at = await self._journal.scan(
+                selector, after_revision=after, limit=self._limits.page
+            )
+            yield WatchBatch(entries, (), looked_at)
+            after = looked_at
+            if after >= self._revision:
+                return
+
+    async def _next(self, reader: _Reader, interval_s: float | None) -> list[WatchBatch]:
+        """Wait for batches; return none when the interval has passed without any."""
+        if not reader.batches and not reader.cut:
+            reader.wakeup = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(interval_s):
+                    await reader.wakeup
+            except TimeoutError:
+                pass
+            finally:
+                reader.wakeup = None
+        return reader.take()
+
+    def _publish(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            for selector, channel in self._interested(entry.run.id):
+                if selector.matches(entry):
+                    channel.entries.append(entry)
+                    if not channel.scheduled:
+                        self._schedule(channel)
+        self._revision = entries[-1].revision
+
+    def _interested(self, run: RunId) -> Iterable[tuple[Selector, _Channel]]:
+        if not self._by_run:
+            return self._broad
+        narrow = self._by_run.get(run)
+        return (*narrow, *self._broad) if narrow else self._broad
+
+    def _schedule(self, channel: _Channel) -> None:
+        if channel.scheduled:
+            return
+        channel.scheduled = True
+        loop = asyncio.get_running_loop()
+        if channel.flush_at <= loop.time():
+            loop.call_soon(self._flush, channel)
+        else:
+            loop.call_at(channel.flush_at, self._flush, channel)
+
+    def _flush(self, channel: _Channel) -> None:
+        channel.scheduled = False
+        channel.flush_at = asyncio.get_running_loop().time() + self._limits.coalesce_s
+        batch = WatchBatch(channel.entries, channel.deltas, self._revision)
+        channel.entries, channel.deltas = [], []
+        for reader in channel.readers:
+            reader.offer(batch, self._limits.backlog)
+
+    def _join(self, selector: Selector, reader: _Reader, *, include_deltas: bool) -> _Channel:
+        key = (selector, include_deltas)
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = _Channel(include_deltas=include_deltas)
+            if selector.runs:
+                for run in selector.runs:
+                    self._by_run.setdefault(run, []).append((selector, channel))
+            else:
+                self._broad.append((selector, channel))
+        channel.readers.add(reader)
+        return channel
+
+    def _leave(self, selector: Selector, reader: _Reader, channel: _Channel) -> None:
+        channel.readers.discard(reader)
+        if channel.readers:
+            return
+        del self._channels[selector, channel.include_deltas]
+        place = (selector, channel)
+        if not selector.runs:
+            self._broad.remove(place)
+        for run in selector.runs:
+            self._by_run[run].remove(place)
+            if not self._by_run[run]:
+                del self._by_run[run]
+
+
+def _all_ended(unended: set[RunId] | None, entries: Sequence[Entry]) -> bool:
+    """Take the runs that end in these entries off the set; say whether none is left."""
+    if unended is None:
+        return False
+    for entry in entries:
+        if isinstance(entry.event, RunEnded):
+            unended.discard(entry.run.id)
+    return not unended
+
+
+def _selects_run(selector: Selector, run: RunIdentity) -> bool:
+    return (
+        run.namespace == selector.namespace
+        and (selector.agent is None or run.agent == selector.agent)
+        and (selector.session is None or run.session == selector.session)
+    )
+
+
+def _after(batch: WatchBatch, revision: int) -> WatchBatch:
+    """Return the part of a batch that a reader which has just caught up has not seen."""
+    entries = [entry for entry in batch.entries if entry.revision > revision]
+    return WatchBatch(entries, batch.deltas, batch.progress_revision)
+
+
+def _slow_reader(last: int) -> Exhausted:
+    return Exhausted(
+        Reason.SLOW_READER,
+        f"the reader did not keep up; watch again after revision {last}",
+        metadata={"last_revision": str(last)},
+        retry_after_s=0.1,
+    )

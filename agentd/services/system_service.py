@@ -1,0 +1,68 @@
+"""Serve SystemService: say what the daemon is, and let it go down."""
+# ruff: noqa: N802  (methods bear the contract's names)
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentd.agent.message import ModelInfo
+from agentd.runtime.engine import Engine
+from agentd.services import checks, convert
+from agentd.services.caller import Caller
+from agentd.v1 import system_service_pb2 as pb
+
+MAX_DRAIN_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the daemon is at this moment. It does not execute commands, so it has no sandbox."""
+
+    version: str
+    start_time_ms: int
+    revision: int
+    oldest_revision: int
+    unfinished_run_count: int
+    connected_host_count: int
+    models: Sequence[ModelInfo]
+    default_model: str
+    """Empty when no model can be used."""
+    draining: bool
+    process_id: int
+    max_request_bytes: int
+    runtime_versions: Mapping[str, str]
+    lease_ms: int
+
+
+class SystemService:
+    """The methods of `agentd.v1.SystemService`."""
+
+    def __init__(self, engine: Engine, info: Callable[[], Info], *, drain_ms: int) -> None:
+        self._engine = engine
+        self._info = info
+        self._drain_ms = drain_ms
+
+    async def GetInfo(self, _request: pb.GetInfoRequest, _caller: Caller) -> pb.GetInfoResponse:
+        """Return what the daemon is and can do."""
+        info = self._info()
+        return pb.GetInfoResponse(
+            version=info.version,
+            start_time=convert.timestamp(info.start_time_ms),
+            revision=info.revision,
+            oldest_revision=info.oldest_revision,
+            unfinished_run_count=info.unfinished_run_count,
+            models=[convert.model_info(model) for model in info.models],
+            default_model=info.default_model,
+            draining=info.draining,
+            process_id=info.process_id,
+            connected_host_count=info.connected_host_count,
+            max_request_bytes=info.max_request_bytes,
+            runtime_versions=info.runtime_versions,
+            lease_duration=convert.duration(info.lease_ms),
+        )
+
+    async def Drain(self, request: pb.DrainRequest, _caller: Caller) -> pb.DrainResponse:
+        """Stop taking new work, and wait for what is in progress."""
+        timeout_ms = self._drain_ms
+        if request.HasField("timeout"):
+            timeout_ms = checks.duration_ms(request.timeout, "timeout", most_ms=MAX_DRAIN_MS)
+        return pb.DrainResponse(complete=await self._engine.drain(timeout_ms / 1000))

@@ -1,0 +1,39 @@
+"""Serve ToolService: show which tools are known."""
+# ruff: noqa: N802  (methods bear the contract's names)
+
+from agentd.agent.ids import parse_name
+from agentd.runtime.hosts import Hosts
+from agentd.services import convert, parse
+from agentd.services.caller import Caller
+from agentd.services.pages import cut, parse_page
+from agentd.tools.registry import Manifest, Registry
+from agentd.v1 import tool_pb2
+from agentd.v1 import tool_service_pb2 as pb
+
+
+class ToolService:
+    """The methods of `agentd.v1.ToolService`."""
+
+    def __init__(self, registry: Registry, hosts: Hosts) -> None:
+        self._registry = registry
+        self._hosts = hosts
+
+    async def ListTools(self, request: pb.ListToolsRequest, caller: Caller) -> pb.ListToolsResponse:
+        """List the known tools by name."""
+        toolset = parse_name(request.toolset, "toolsets", "toolset") if request.toolset else None
+        page = parse_page(request, str, "ListTools", caller.namespace, request.toolset)
+        found = self._registry.list(
+            caller.namespace, toolset, after=page.position or "", limit=page.size + 1
+        )
+        shown, more = cut([self._shown(manifest) for manifest in found], page.size)
+        token = page.token(found[len(shown) - 1].tool.path) if more else ""
+        return pb.ListToolsResponse(tools=shown, next_page_token=token)
+
+    async def GetTool(self, request: pb.GetToolRequest, caller: Caller) -> pb.GetToolResponse:
+        """Return a tool."""
+        path = parse.tool_path(request.name)
+        return pb.GetToolResponse(tool=self._shown(self._registry.manifest(caller.namespace, path)))
+
+    def _shown(self, manifest: Manifest) -> tool_pb2.Tool:
+        available = self._hosts.available(manifest.namespace, manifest.tool.path)
+        return convert.tool(manifest, available=available)

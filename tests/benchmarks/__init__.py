@@ -1,0 +1,1 @@
+"""Measure agentd beside its peers and beside the bare limits of the machine, in one run."""

@@ -1,0 +1,1 @@
+"""What agentd is measured against: other runtimes, and the machine itself."""

@@ -1,0 +1,1 @@
+"""The decision machine: tables of facts and properties of every history."""

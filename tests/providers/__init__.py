@@ -1,0 +1,1 @@
+"""A fake provider over real HTTP."""

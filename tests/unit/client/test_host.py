@@ -1,0 +1,531 @@
+"""A host executes calls, reports what is true of them, and survives cuts of its stream."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from agentd.client import (
+    Client,
+    Conflict,
+    InvalidRequest,
+    NotExecuted,
+    OutcomeUnknown,
+    ToolContext,
+    ToolFailed,
+    ToolHost,
+    ToolStopped,
+    Unavailable,
+    tool,
+)
+from agentd.client import host as host_module
+from agentd.v1.tool_host_service_pb2 import (
+    Cancellation,
+    CompleteCallsRequest,
+    Completion,
+    ExtendLeasesRequest,
+    HostDrain,
+    HostInstruction,
+    Invocation,
+    InvocationKind,
+    LeaseResult,
+    ReportProgressRequest,
+    WatchCallsRequest,
+)
+from tests.fakes.daemon import HostedCalls, make_invocation
+from tests.fakes.server import Context, ScriptedServer, fail
+
+RECONCILE = InvocationKind.INVOCATION_KIND_RECONCILE
+SIMULATE = InvocationKind.INVOCATION_KIND_SIMULATE
+STALE = LeaseResult.LEASE_RESULT_STALE_LEASE
+INVALID = LeaseResult.LEASE_RESULT_INVALID
+OK = LeaseResult.LEASE_RESULT_OK
+
+
+@pytest.fixture(autouse=True)
+def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "STOP_S", 0.2)
+
+
+@pytest.fixture
+async def calls(server: ScriptedServer) -> HostedCalls:
+    return HostedCalls(server)
+
+
+class Gate:
+    """A tool that holds its call until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.release = asyncio.Event()
+        self.count = 0
+
+    async def wait(self) -> str:
+        self.count += 1
+        self.entered.set()
+        await self.release.wait()
+        return "done"
+
+
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+async def double(text: str) -> str:
+    await asyncio.sleep(0)
+    return text * 2
+
+
+def cancellation(invocation: Invocation) -> HostInstruction:
+    return HostInstruction(
+        cancel=Cancellation(
+            call=invocation.call,
+            attempt=invocation.attempt,
+            lease_token=invocation.lease_token,
+            reason="changed my mind",
+        )
+    )
+
+
+async def outcome(calls: HostedCalls) -> Completion:
+    return (await calls.outcomes(1))[0]
+
+
+async def test_functions_and_coroutines_are_executed(client: Client, calls: HostedCalls) -> None:
+    async with client.host("math", [add, double]):
+        await calls.invoke("math/add", '{"a": 2}', number=1)
+        await calls.invoke("math/double", '{"text": "ha"}', number=2)
+        results = {c.call[-1]: c.result_json for c in await calls.outcomes(2)}
+    assert results == {"1": "3", "2": '"haha"'}
+    assert {c.lease_token for c in calls.completions} == {"token-1-1", "token-2-1"}
+    registration = calls.registrations[0]
+    assert registration.toolset == "toolsets/math"
+    assert [t.name for t in registration.tools] == [
+        "toolsets/math/tools/add",
+        "toolsets/math/tools/double",
+    ]
+    assert registration.capacity == 16
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "text"),
+    [
+        (ToolFailed("no such file"), "error_message", "no such file"),
+        (ValueError("odd"), "error_message", "ValueError: odd"),
+        (SystemExit(3), "error_message", "SystemExit: 3"),
+        (StopIteration(), "error_message", "RuntimeError: the tool raised StopIteration"),
+        (ToolStopped(), "stopped", ""),
+        (OutcomeUnknown("lost sight"), "unknown", "lost sight"),
+    ],
+)
+async def test_what_a_tool_raises_is_its_outcome(
+    client: Client, calls: HostedCalls, raised: BaseException, kind: str, text: str
+) -> None:
+    def work() -> None:
+        raise raised
+
+    async with client.host("x", [work]):
+        await calls.invoke("x/work")
+        completion = await outcome(calls)
+    assert completion.WhichOneof("outcome") == kind
+    assert text in (completion.error_message, completion.unknown.message, "")
+
+
+async def test_what_cannot_be_executed_is_said(client: Client, calls: HostedCalls) -> None:
+    def data() -> bytes:
+        return b"x"
+
+    async with client.host("x", [add, data]):
+        await calls.invoke("x/other", number=1)
+        await calls.invoke("x/add", '{"a": "two"}', number=2)
+        await calls.invoke("x/data", number=3)
+        errors = {c.call[-1]: c.error_message for c in await calls.outcomes(3)}
+    assert "does not offer" in errors["1"]
+    assert "do not fit" in errors["2"]
+    assert "JSON has no bytes" in errors["3"]
+
+
+async def test_the_context_tells_and_reports(
+    server: ScriptedServer, client: Client, calls: HostedCalls
+) -> None:
+    seen: list[ToolContext] = []
+    noted = threading.Event()
+
+    def work(context: ToolContext, path: str) -> str:
+        seen.append(context)
+        context.progress("reading", 0.5)
+        noted.wait(10)
+        return path
+
+    deadline = Timestamp()
+    deadline.FromDatetime(datetime(2100, 1, 1, tzinfo=UTC))
+    async with client.host("x", [work]):
+        await calls.invoke("x/work", '{"path": "a"}', deadline=deadline, permissions=["fs.read:*"])
+        await calls.until(lambda: bool(server.named(ReportProgressRequest)))
+        noted.set()
+        await outcome(calls)
+    context = seen[0]
+    assert (context.run, context.call) == ("runs/a", "runs/a/calls/c1-1")
+    assert (context.attempt, context.idempotency_key) == (1, "key-1")
+    assert context.deadline == datetime(2100, 1, 1, tzinfo=UTC)
+    assert context.permissions == ("fs.read:*",)
+    report = server.named(ReportProgressRequest)[0].reports[0]
+    assert (report.message, report.fraction, report.lease_token) == ("reading", 0.5, "token-1-1")
+
+
+async def test_probes_and_predictions(client: Client, calls: HostedCalls) -> None:
+    def found(order: int) -> str:
+        if order == 2:
+            raise NotExecuted
+        return f"order {order} was placed"
+
+    @tool(reconcile=found, simulate=lambda order: f"would place {order}")
+    def place(order: int) -> str:
+        raise AssertionError(order)
+
+    async with client.host("shop", [place, add]):
+        await calls.invoke("shop/place", '{"order": 1}', number=1, kind=RECONCILE)
+        await calls.invoke("shop/place", '{"order": 2}', number=2, kind=RECONCILE)
+        await calls.invoke("shop/place", '{"order": 3}', number=3, kind=SIMULATE)
+        await calls.invoke("shop/add", '{"a": 3}', number=4, kind=RECONCILE)
+        done = {c.call[-1]: c for c in await calls.outcomes(4)}
+    assert done["1"].result_json == '"order 1 was placed"'
+    assert done["2"].HasField("not_executed")
+    assert done["3"].result_json == '"would place 3"'
+    assert done["4"].HasField("unknown")
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [("read_only", "stopped"), ("idempotent", "stopped"), ("irreversible", "unknown")],
+)
+async def test_a_cancelled_coroutine_tells_the_truth(
+    client: Client, calls: HostedCalls, effect: Any, expected: str
+) -> None:
+    gate = Gate()
+    async with client.host("x", [tool(effect=effect)(named(gate))]):
+        invocation = await calls.invoke("x/wait")
+        await gate.entered.wait()
+        await calls.instruct(cancellation(invocation))
+        completion = await outcome(calls)
+    assert completion.WhichOneof("outcome") == expected
+
+
+def named(gate: Gate) -> Any:
+    async def wait() -> str:
+        return await gate.wait()
+
+    return wait
+
+
+async def test_a_coroutine_may_refuse_to_stop(client: Client, calls: HostedCalls) -> None:
+    entered = asyncio.Event()
+
+    async def stubborn() -> str:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "too late"
+        raise AssertionError
+
+    async with client.host("x", [stubborn]):
+        invocation = await calls.invoke("x/stubborn")
+        await entered.wait()
+        await calls.instruct(cancellation(invocation))
+        assert (await outcome(calls)).result_json == '"too late"'
+
+
+async def test_a_thread_is_asked_to_stop(client: Client, calls: HostedCalls) -> None:
+    entered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def patient(context: ToolContext) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert context.wait_stopping(10)
+        assert context.stop_reason == "changed my mind"
+        context.raise_if_stopping()
+
+    async with client.host("x", [patient]):
+        invocation = await calls.invoke("x/patient")
+        await entered.wait()
+        await calls.instruct(cancellation(invocation))
+        assert (await outcome(calls)).HasField("stopped")
+
+
+async def test_a_thread_that_has_not_begun_does_not_begin(
+    client: Client, calls: HostedCalls
+) -> None:
+    entered = asyncio.Event()
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        loop.call_soon_threadsafe(entered.set)
+        release.wait(10)
+
+    async with client.host("x", [work], capacity=1):
+        await calls.invoke("x/work", '{"number": 1}', number=1)
+        await entered.wait()
+        waiting = await calls.invoke("x/work", '{"number": 2}', number=2)
+        await calls.instruct(cancellation(waiting))
+        completion = await outcome(calls)
+        assert completion.call == waiting.call
+        assert completion.HasField("stopped")
+        release.set()
+        await calls.outcomes(2)
+    assert begun == [1]
+
+
+async def test_a_deadline_stops_the_tool(client: Client, calls: HostedCalls) -> None:
+    deadline = Timestamp()
+    deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=0.05))
+    gate = Gate()
+    async with client.host("x", [named(gate)]):
+        await calls.invoke("x/wait", deadline=deadline)
+        completion = await outcome(calls)
+    assert "its deadline passed" in completion.unknown.message
+
+
+async def test_a_cut_stream_leaves_calls_running(client: Client, calls: HostedCalls) -> None:
+    gate = Gate()
+    async with client.host("x", [named(gate), add]) as host:
+        invocation = await calls.invoke("x/wait")
+        await gate.entered.wait()
+        renewed = make_invocation("x/wait", lease_token="renewed")
+        calls.leases = (renewed,)
+        await calls.cut()
+        await calls.invoke("x/add", '{"a": 1}', number=2)
+        await calls.outcomes(1)  # The new stream's welcome was read before this call.
+        gate.release.set()
+        completion = (await calls.outcomes(2))[1]
+    assert (completion.call, completion.result_json) == (invocation.call, '"done"')
+    assert completion.lease_token == "renewed"
+    assert gate.count == 1
+    assert [r.host for r in calls.registrations] == [host.id, host.id]
+
+
+async def test_an_outcome_that_came_too_late_answers_the_probe(
+    client: Client, calls: HostedCalls
+) -> None:
+    gate = Gate()
+    gate.release.set()
+    calls.verdict = lambda c: OK if c.lease_token == "probe" else STALE
+    async with client.host("x", [named(gate)]):
+        await calls.invoke("x/wait")
+        await calls.outcomes(1)
+        await calls.invoke("x/wait", kind=RECONCILE, lease_token="probe")
+        late = (await calls.outcomes(2))[1]
+    assert (late.lease_token, late.result_json) == ("probe", '"done"')
+    assert gate.count == 1
+
+
+async def test_a_lease_that_never_arrived_begins_now(client: Client, calls: HostedCalls) -> None:
+    async with client.host("x", [add]):
+        calls.leases = (make_invocation("x/add", '{"a": 1}'),)
+        await calls.cut()
+        assert (await outcome(calls)).result_json == "2"
+
+
+async def test_a_restarted_host_does_not_know_its_old_calls(
+    client: Client, calls: HostedCalls
+) -> None:
+    calls.leases = (make_invocation("x/add", '{"a": 1}'),)
+    async with client.host("x", [add], host="stable"):
+        completion = await outcome(calls)
+        assert "stable was restarted" in completion.unknown.message
+        assert completion.lease_token == "token-1-1"
+    assert calls.registrations[0].host == "stable"
+
+
+async def test_an_answered_call_is_not_executed_again(client: Client, calls: HostedCalls) -> None:
+    gate = Gate()
+    gate.release.set()
+    async with client.host("x", [named(gate), add]):
+        invocation = await calls.invoke("x/wait")
+        await calls.outcomes(1)
+        calls.leases = (invocation,)  # The welcome was made just before the outcome was recorded.
+        await calls.cut()
+        await calls.invoke("x/add", '{"a": 1}', number=2)
+        await calls.outcomes(2)
+    assert gate.count == 1
+
+
+async def test_a_probe_of_a_running_call_gets_its_real_outcome(
+    client: Client, calls: HostedCalls
+) -> None:
+    gate = Gate()
+    async with client.host("x", [named(gate)]):
+        await calls.invoke("x/wait")
+        await gate.entered.wait()
+        probe = make_invocation("x/wait", kind=RECONCILE, lease_token="probe")
+        await calls.instruct(HostInstruction(invoke=probe))
+        calls.leases = (probe,)
+        await calls.cut()
+        gate.release.set()
+        completion = await outcome(calls)
+    assert (completion.lease_token, completion.result_json) == ("probe", '"done"')
+
+
+async def test_an_outcome_is_reported_until_it_is_answered(
+    server: ScriptedServer, client: Client, calls: HostedCalls
+) -> None:
+    answer = server.answers["CompleteCalls"]
+    failures = iter(range(6))
+
+    async def flaky(request: Any, context: Context) -> Message:
+        if next(failures, None) is not None:
+            await fail(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_FULL")
+        result: Message = await answer(request, context)  # type: ignore[misc]
+        return result
+
+    server.answers["CompleteCalls"] = flaky
+    async with client.host("x", [add]):
+        await calls.invoke("x/add", '{"a": 1}')
+        await calls.outcomes(1)
+    assert len(calls.completions) == 1
+    assert len(server.named(CompleteCallsRequest)) == 7
+
+
+async def test_a_stale_outcome_does_not_end_the_host(client: Client, calls: HostedCalls) -> None:
+    calls.verdict = lambda c: STALE if c.call.endswith("-1") else OK
+    async with client.host("x", [add]):
+        await calls.invoke("x/add", '{"a": 1}', number=1)
+        await calls.outcomes(1)
+        await calls.invoke("x/add", '{"a": 1}', number=2)
+        await calls.outcomes(2)
+    assert len(calls.completions) == 2
+
+
+async def test_a_refused_result_becomes_a_failure(client: Client, calls: HostedCalls) -> None:
+    calls.verdict = lambda c: INVALID if c.WhichOneof("outcome") == "result_json" else OK
+    async with client.host("x", [add]):
+        await calls.invoke("x/add", '{"a": 1}')
+        last = (await calls.outcomes(2))[1]
+    assert "not valid" in last.error_message
+
+
+async def test_one_result_that_is_too_large_does_not_hold_up_others(
+    server: ScriptedServer, client: Client, calls: HostedCalls
+) -> None:
+    answer = server.answers["CompleteCalls"]
+
+    async def limited(request: Message, context: Context) -> Message:
+        if request.ByteSize() > 100_000:
+            await fail(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE", message="too big")
+        result: Message = await answer(request, context)  # type: ignore[misc]
+        return result
+
+    server.answers["CompleteCalls"] = limited
+
+    async def text(size: int) -> str:
+        return "x" * size
+
+    async with client.host("x", [text]):
+        await calls.invoke("x/text", '{"size": 200000}', number=1)
+        await calls.invoke("x/text", '{"size": 2}', number=2)
+        done = {c.call[-1]: c for c in await calls.outcomes(2)}
+    assert "too big" in done["1"].error_message
+    assert done["2"].result_json == '"xx"'
+
+
+async def test_leases_are_extended_and_lost_ones_stop(
+    server: ScriptedServer, client: Client, calls: HostedCalls
+) -> None:
+    calls.lease_s = 0.03
+    gate = Gate()
+    async with client.host("x", [named(gate)]):
+        await calls.cut()  # The second welcome's lease duration counts for the extensions.
+        await calls.invoke("x/wait")
+        await calls.until(lambda: len(server.named(ExtendLeasesRequest)) >= 2)
+        lease = server.named(ExtendLeasesRequest)[0].leases[0]
+        assert (lease.call, lease.lease_token) == ("runs/a/calls/c1-1", "token-1-1")
+        calls.lease_verdict = lambda _lease: STALE
+        completion = await outcome(calls)
+    assert "its lease has ended" in completion.unknown.message
+
+
+async def test_another_host_with_the_same_id_ends_this_one(
+    client: Client, calls: HostedCalls
+) -> None:
+    async def replaced(context: Context) -> None:
+        await fail(context, grpc.StatusCode.ABORTED, "HOST_REPLACED")
+
+    async def serve() -> None:
+        async with client.host("x", [add], host="stable"):
+            await calls.cut(replaced)
+            await asyncio.Event().wait()
+
+    with pytest.raises(Conflict):
+        await serve()
+
+
+async def test_refused_tools_are_an_error_at_the_entrance(
+    server: ScriptedServer, client: Client
+) -> None:
+    async def refuse(_request: WatchCallsRequest, context: Context) -> AsyncIterator[Message]:
+        await fail(context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+        yield WatchCallsRequest()
+
+    server.answers["WatchCalls"] = refuse
+    with pytest.raises(InvalidRequest):
+        async with client.host("x", [add]):
+            raise AssertionError
+
+
+async def test_nobody_to_register_with(
+    client: Client, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "REGISTER_S", 0.05)
+    await server.stop()
+    with pytest.raises(Unavailable):
+        async with client.host("x", [add]):
+            raise AssertionError
+
+
+async def test_an_error_of_the_body_comes_out_as_it_is(client: Client, calls: HostedCalls) -> None:
+    del calls
+    with pytest.raises(KeyError, match="mine"):
+        async with client.host("x", [add]):
+            raise KeyError("mine")
+
+
+async def test_leaving_lets_calls_end_and_then_stops_them(
+    client: Client, calls: HostedCalls
+) -> None:
+    quick, endless = Gate(), Gate()
+
+    async def first() -> str:
+        return await quick.wait()
+
+    @tool(effect="read_only")
+    async def second() -> str:
+        return await endless.wait()
+
+    host = ToolHost(client._transport, "x", [first, second], drain_s=0.3)
+    async with host:
+        await calls.invoke("x/first", number=1)
+        await calls.invoke("x/second", number=2)
+        await quick.entered.wait()
+        await endless.entered.wait()
+        asyncio.get_running_loop().call_soon(quick.release.set)
+    done = {c.call[-1]: c.WhichOneof("outcome") for c in calls.completions}
+    assert done == {"1": "result_json", "2": "stopped"}
+
+
+async def test_unknown_instructions_and_drain_change_nothing(
+    client: Client, calls: HostedCalls
+) -> None:
+    async with client.host("x", [add]):
+        await calls.instruct(HostInstruction(drain=HostDrain()))
+        await calls.instruct(HostInstruction())
+        await calls.invoke("x/add", '{"a": 1}')
+        assert (await outcome(calls)).result_json == "2"
