@@ -309,7 +309,7 @@ async def test_retry_after_is_read_as_seconds_and_as_a_date(
 
 
 async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
-    settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, "sk-wrong-key-9876")
+    settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, "wrong-key-9876")
     provider = await anthropic.connect(settings, ModelSettings("m"))
     error = await failure(provider)
     await provider.close()
@@ -375,7 +375,10 @@ async def test_halves_of_characters_do_not_reach_the_transcript(
 ) -> None:
     use = Use("toolu_1", "say", ('{"t":"', "\ud83d", "\ude00", '"}'))
     server.play(Say((Text(("a\ud83d",)), use)))
-    message = (await reply(provider, request())).message
+    first, reply = await chunks(provider, request())
+    assert first == TextDelta("a\ufffd")
+    assert isinstance(reply, ModelReply)
+    message = reply.message
     assert message.text == "a\ufffd"
     assert message.calls[0].arguments_json == '{"t":"😀"}'
 
