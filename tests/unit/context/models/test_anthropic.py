@@ -168,6 +168,28 @@ async def test_what_was_kept_is_left_out_when_the_message_was_changed_or_is_anot
         assert content == [{"type": "text", "text": "b"}]
 
 
+async def test_reasoning_that_the_provider_does_not_take_back_is_left_out(
+    server: FakeProvider, provider: AnthropicProvider
+) -> None:
+    stale = Fail(
+        400,
+        "invalid_request_error",
+        "messages.1.content.0: Invalid `signature` in `thinking` block. "
+        "The block is bound to a different conversation.",
+    )
+    kept = '{"provider":"anthropic","content":[{"type":"redacted_thinking","data":"A"},1]}'
+    asked = request(UserMessage("a"), AssistantMessage("b", (), kept), UserMessage("c"))
+    server.play(stale)
+    assert (await reply(provider, asked)).message.text == "Hello there"
+    sent = [len(request.body["messages"][1]["content"]) for request in server.requests]
+    assert sent == [2, 1]
+    server.play(stale, stale)
+    with pytest.raises(ModelError) as error:
+        await reply(provider, asked)
+    assert error.value.kind is ModelErrorKind.INVALID_REQUEST
+    assert len(server.requests) == 4
+
+
 async def test_results_in_a_row_become_one_message_and_blank_text_is_left_out(
     server: FakeProvider, provider: AnthropicProvider
 ) -> None:
