@@ -6,24 +6,27 @@ waits for brings it back. The runs of one session take place one after another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Reason, Unavailable
+from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
-from agentd.runtime.posting import Posting
+from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.turns import Turns
 
 _log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class SchedulerLimits:
 
     max_active_runs: int = 10_000
     """Runs in memory at once; more wait for one of them to leave."""
+    max_unfinished_runs: int = 1_000_000
+    """Runs that have not ended; more are refused."""
     idle_eviction_s: float = 30.0
     """How long a run whose calls are all at hosts stays in memory."""
     sweep_s: float = 5.0
@@ -104,6 +109,14 @@ class Scheduler:
         driver.held = self._turns.waits(identity)
         return driver
 
+    def check_room(self) -> None:
+        """Raise Exhausted (LIMIT_REACHED) when no more runs can be taken."""
+        limit = self._limits.max_unfinished_runs
+        if len(self._unfinished) >= limit:
+            message = f"{limit} runs have not ended"
+            metadata = {"limit": "max_unfinished_runs", "value": str(limit)}
+            raise Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)
+
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""
         identity = driver.identity
@@ -143,6 +156,12 @@ class Scheduler:
             driver.wake()
         elif run.key in self._unfinished:
             self._start(self.driver(run))
+
+    async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Have work done to its end even when the caller is cancelled meanwhile."""
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._group.create_task(_carry_out(work, done))
+        return await done
 
     async def drain(self, timeout_s: float) -> bool:
         """Start nothing new, and wait until nothing is in progress inside this process; return
@@ -275,6 +294,21 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
+
+
+async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:
+    try:
+        result = await work()
+    except asyncio.CancelledError:
+        if not done.done():
+            done.set_exception(going_down())
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the caller's, and must not hurt the runs
+        if not done.done():
+            done.set_exception(error)
+    else:
+        if not done.done():
+            done.set_result(result)
 
 
 def _disk_full(error: BaseException) -> bool:
