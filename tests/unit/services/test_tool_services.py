@@ -133,6 +133,35 @@ async def test_calls_are_listed_by_state_and_of_every_unfinished_run(tmp_path: P
         assert not (await home.runs.ListCalls(strange, STRANGER)).calls
 
 
+async def all_calls(home: House, parent: str, size: int) -> list[str]:
+    names, token = [], ""
+    while True:
+        request = run_service_pb2.ListCallsRequest(parent=parent, page_size=size, page_token=token)
+        page = await home.runs.ListCalls(request, CALLER)
+        assert len(page.calls) <= size
+        names += [call.name for call in page.calls]
+        token = page.next_page_token
+        if not token:
+            return names
+
+
+async def test_calls_are_listed_in_pages_and_in_the_models_order(tmp_path: Path) -> None:
+    calls = [{"tool": "forecast", "arguments": {"city": str(index)}} for index in range(12)]
+    script = {"conversations": [{"turns": [{"calls": calls}, {"text": "Done."}]}]}
+    async with house(tmp_path, script) as home, home.host(offer()) as stream:
+        await anext(stream)
+        names: list[str] = []
+        for run in ("runs/r-b", "runs/r-a"):
+            message = run_pb2.Run(name=run, goal="g", tools=["weather/*"])
+            await home.runs.CreateRun(run_service_pb2.CreateRunRequest(run=message), CALLER)
+            while not any(each.HasField("invoke") for each in (await anext(stream)).instructions):
+                pass
+            names[:0] = [f"{run}/calls/c1-{index}" for index in range(1, 13)]
+        for size in (1, 5, 12, 100):
+            assert await all_calls(home, "runs/r-a", size) == names[:12]
+            assert await all_calls(home, "runs/-", size) == names
+
+
 async def test_a_long_error_is_cut_and_not_lost(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.host(offer()) as stream:
         await anext(stream)
