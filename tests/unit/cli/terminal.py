@@ -21,7 +21,8 @@ class Terminal:
         self.shown = ""
         self._end = time.monotonic() + LIMIT_S
         self._code: int | None = None
-        environment = cli.environment | {"TERM": "xterm-256color", "COLUMNS": "120"} | (env or {})
+        terminal = {"TERM": "xterm-256color", "COLUMNS": "120", **(env or {})}
+        environment = cli.environment | terminal
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.chdir(cli.home)
