@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from agentd.agent.budget import Budget
 from agentd.agent.call import Call
@@ -27,7 +28,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.context.transcript import Transcript
-from agentd.errors import Conflict, Reason, Unavailable
+from agentd.errors import Conflict, Exhausted, Reason, Unavailable
 from agentd.protocol.machine import evolve
 from agentd.runtime.claims import RequestClaims, request_digest
 from agentd.runtime.hosts import Hosts
@@ -38,6 +39,8 @@ from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
 
+MAX_UNREAD = 1_000
+"""Messages that may wait for a run's next turn."""
 _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
 
@@ -120,6 +123,11 @@ class Engine:
         """
         if self.draining:
             raise _draining()
+        self._scheduler.check_room()
+        # A caller that goes away must not leave a run that is stored and that nobody drives.
+        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+
+    async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
         namespace, method = request.namespace, "CreateRun"
         digest = request_digest(request) if request_id else ""
         async with self._claims.hold(namespace, request_id):
@@ -132,10 +140,11 @@ class Engine:
             records = self._claims.records(
                 namespace, request_id, method, digest, f"{run_id}@{revision}"
             )
-            run = await self._describe(request, run_id)
             if request.session is None:
-                return await self._create(run, records), revision
+                return await self._create(await self._describe(request, run_id), records), revision
+            # Described under the session's lock, so that its runs are counted as they are created.
             async with self._sessions.hold_session(namespace, request.session):
+                run = await self._describe(request, run_id)
                 record = await self._sessions.session_run(namespace, request.session, run_id)
                 return await self._create(run, (*records, record)), revision
 
@@ -164,7 +173,13 @@ class Engine:
         created = RunCreated(
             identity.agent, spec.agent_revision, spec.goal, spec.budget, identity.session
         )
-        await self._journal.create_run(run, (created,), records)
+        try:
+            await self._journal.create_run(run, (created,), records)
+        except Unavailable:
+            # Nobody knows whether it is stored. If it is, it has to be driven like any other.
+            stored = await self._journal.get_run(identity.namespace, identity.id)
+            if stored is None or stored.run.identity != identity:
+                raise
         driver = self._scheduler.driver(identity)
         transcript = Transcript()
         transcript.add(created)
@@ -182,7 +197,13 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        method, digest = "SendMessage", request_digest((run, text)) if request_id else ""
+        return await self._scheduler.carry_out(
+            partial(self._send_once, identity, text, request_id)
+        )
+
+    async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
+        namespace, method = identity.namespace, "SendMessage"
+        digest = request_digest((identity.id, text)) if request_id else ""
         async with self._claims.hold(namespace, request_id):
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
@@ -272,6 +293,10 @@ def _still_running(state: State) -> list[CancelEntry]:
 def _post_message(state: State, text: str) -> Event:
     if state.run.ended or state.stopping:
         raise _wrong_run_state(state, "given a message")
+    if state.unread >= MAX_UNREAD:
+        limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
+        message = f"{MAX_UNREAD} messages wait for the run's next turn"
+        raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
     return MessagePosted(text)
 
 

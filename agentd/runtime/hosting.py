@@ -90,11 +90,14 @@ class Hosting:
         """Record the outcomes of attempts. Those with the status OK are durable."""
         if len(completions) == 1:
             return [await self._complete(namespace, completions[0])]
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._complete(namespace, completion))
-                for completion in completions
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._complete(namespace, completion))
+                    for completion in completions
+                ]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def report_progress(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from agentd.agent.events import Event
 from agentd.agent.state import State
+from agentd.errors import Reason, Unavailable
 
 
 class Posting:
@@ -41,3 +42,9 @@ class Posting:
         """Say that the fact is durable."""
         if self.ack and not self.ack.done():
             self.ack.set_result(revision)
+
+
+def going_down() -> Unavailable:
+    """Return what those are told whose facts were being recorded when the daemon was stopped. They
+    were not cancelled themselves, and must not look so."""
+    return Unavailable(Reason.OUTCOME_UNKNOWN, "the daemon is going down")

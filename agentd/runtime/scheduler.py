@@ -6,23 +6,27 @@ waits for brings it back. The runs of one session take place one after another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
-from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Reason, Unavailable
+from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
-from agentd.runtime.posting import Posting
+from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
+from agentd.runtime.turns import Turns
 
 _log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class SchedulerLimits:
 
     max_active_runs: int = 10_000
     """Runs in memory at once; more wait for one of them to leave."""
+    max_unfinished_runs: int = 1_000_000
+    """Runs that have not ended; more are refused."""
     idle_eviction_s: float = 30.0
     """How long a run whose calls are all at hosts stays in memory."""
     sweep_s: float = 5.0
@@ -61,7 +67,7 @@ class Scheduler:
         self._unfinished: dict[RunKey, RunIdentity] = {}
         self._queue: deque[Driver] = deque()
         self._active = 0
-        self._sessions: dict[tuple[Namespace, SessionId], deque[RunIdentity]] = {}
+        self._turns = Turns()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
 
@@ -94,22 +100,28 @@ class Scheduler:
         for run in stored:
             identity = run.run.identity
             self._unfinished[identity.key] = identity
-            first = self._take_turn(identity)
-            if first and not self._stays_parked(run):
+            if self._turns.take(identity) and not self._stays_parked(run):
                 self._start(self.driver(identity))
 
     def driver(self, identity: RunIdentity) -> Driver:
         """Return a new driver for a run."""
         driver = Driver(self._around, self._planner, identity)
-        queue = self._session_of(identity)
-        driver.held = bool(queue) and queue[0] is not identity and identity in queue
+        driver.held = self._turns.waits(identity)
         return driver
+
+    def check_room(self) -> None:
+        """Raise Exhausted (LIMIT_REACHED) when no more runs can be taken."""
+        limit = self._limits.max_unfinished_runs
+        if len(self._unfinished) >= limit:
+            message = f"{limit} runs have not ended"
+            metadata = {"limit": "max_unfinished_runs", "value": str(limit)}
+            raise Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)
 
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""
         identity = driver.identity
         self._unfinished[identity.key] = identity
-        if self._take_turn(identity):
+        if self._turns.take(identity):
             self._start(driver)
 
     def post(self, run: RunIdentity, posting: Posting) -> None:
@@ -145,6 +157,12 @@ class Scheduler:
         elif run.key in self._unfinished:
             self._start(self.driver(run))
 
+    async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Have work done to its end even when the caller is cancelled meanwhile."""
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._group.create_task(_carry_out(work, done))
+        return await done
+
     async def drain(self, timeout_s: float) -> bool:
         """Start nothing new, and wait until nothing is in progress inside this process; return
         whether that came about in time."""
@@ -158,38 +176,6 @@ class Scheduler:
         except TimeoutError:
             return False
         return True
-
-    # Sessions.
-
-    def _session_of(self, run: RunIdentity) -> deque[RunIdentity]:
-        if run.session is None:
-            return deque()
-        return self._sessions.get((run.namespace, run.session)) or deque()
-
-    def _take_turn(self, run: RunIdentity) -> bool:
-        """Queue a run behind the earlier ones of its session; return whether it is first."""
-        if run.session is None:
-            return True
-        queue = self._sessions.setdefault((run.namespace, run.session), deque())
-        queue.append(run)
-        return queue[0] is run
-
-    def _pass_turn(self, run: RunIdentity) -> None:
-        """Let the session's next run begin."""
-        queue = self._session_of(run)
-        if run not in queue:
-            return
-        queue.remove(run)
-        if not queue:
-            assert run.session is not None
-            del self._sessions[run.namespace, run.session]
-            return
-        driver = self._drivers.get(queue[0].key)
-        if driver:
-            driver.held = False
-            driver.wake()
-        else:
-            self._start(self.driver(queue[0]))
 
     # Memory.
 
@@ -242,7 +228,18 @@ class Scheduler:
         if driver.state.run.ended and self._forget(driver.identity):
             self._around.hosts.forget(driver.identity)
             self.on_ended(driver)
-            self._pass_turn(driver.identity)
+            self._let_begin(self._turns.leave(driver.identity))
+
+    def _let_begin(self, run: RunIdentity | None) -> None:
+        """Let a run begin that an earlier one of its session held."""
+        if run is None:
+            return
+        driver = self._drivers.get(run.key)
+        if driver:
+            driver.held = False
+            driver.wake()
+        else:
+            self._start(self.driver(run))
 
     def _forget(self, run: RunIdentity) -> bool:
         """Count a run as ended; return whether it was not yet."""
@@ -297,6 +294,21 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
+
+
+async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:
+    try:
+        result = await work()
+    except asyncio.CancelledError:
+        if not done.done():
+            done.set_exception(going_down())
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the caller's, and must not hurt the runs
+        if not done.done():
+            done.set_exception(error)
+    else:
+        if not done.done():
+            done.set_result(result)
 
 
 def _disk_full(error: BaseException) -> bool:

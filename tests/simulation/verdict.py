@@ -28,7 +28,7 @@ async def unfinished(world: World) -> list[str]:
     """Describe every run that has not ended, by its own history."""
     found = []
     for stored in await world.journal.unfinished_runs():
-        state = await world.state_of(stored.run.identity)
+        state = world.state_of(stored.run.identity)
         found.append(f"{stored.run.identity.id} {stored.last_sequence} {state}")
     return found
 
@@ -40,7 +40,7 @@ async def check_world(world: World, watchers: Sequence[Watcher]) -> None:
     stored = await world.journal.list_runs(RunQuery(NAMESPACE), before=None, limit=10_000)
     histories: Histories = {}
     for run in stored:
-        histories[run.run.identity.id] = await world.journal.read_run(run.run.identity)
+        histories[run.run.identity.id] = world.history(run.run.identity)
     for run in stored:
         identity, entries = run.run.identity, histories[run.run.identity.id]
         try:
@@ -55,17 +55,14 @@ async def check_world(world: World, watchers: Sequence[Watcher]) -> None:
         await _check_watcher(world, watcher)
 
 
-async def check_live(world: World, runtime: Runtime) -> None:
+def check_live(world: World, runtime: Runtime) -> None:
     """Compare what each run in memory believes with its history."""
-    journal = runtime.journal
     for driver in list(runtime.scheduler._drivers.values()):
         if not driver.loaded:
             continue
         state, sequence, transcript = driver.state, driver.sequence, driver.transcript
         messages = None if transcript is None else list(transcript.messages)
-        if journal is not world.journal:
-            return
-        entries = await world.journal.read_run(driver.identity)
+        entries = world.history(driver.identity)
         require(replay(entries[:sequence]) == state, f"{driver.identity.id} believes {state}")
         if messages is not None and state.started and not state.started.previous_run:
             fresh = Transcript()

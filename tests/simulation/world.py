@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
+from agentd.agent.events import Entry
 from agentd.agent.hosting import Completion
 from agentd.agent.message import ModelRequest
 from agentd.agent.state import State
@@ -148,9 +149,13 @@ class World:
         """Note that an invariant does not hold."""
         self.violations.append(Broken(message))
 
-    async def state_of(self, run: RunIdentity) -> State:
-        """Fold what is stored of a run."""
-        return replay(await self.journal.read_run(run))
+    def history(self, run: RunIdentity) -> list[Entry]:
+        """Read what is durable of a run, whatever the journal's faults."""
+        return [row.entry() for row in self.journal._disk.chains.get(run.key, ())]
+
+    def state_of(self, run: RunIdentity) -> State:
+        """Fold what is durable of a run."""
+        return replay(self.history(run))
 
     def _plan(self) -> Commit:
         random = self._disk_chance
