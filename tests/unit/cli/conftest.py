@@ -111,7 +111,7 @@ class Cli:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "agentd.cli", *arguments],
+            [sys.executable, "-m", "agentd", *arguments],
             env=self.environment | dict(env or {}),
             cwd=self.home,
             input=input,
@@ -124,7 +124,7 @@ class Cli:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command and leave it running."""
         return subprocess.Popen(
-            [sys.executable, "-m", "agentd.cli", *arguments],
+            [sys.executable, "-m", "agentd", *arguments],
             env=self.environment,
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -26,7 +26,7 @@ class Terminal:
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.chdir(cli.home)
-            command = [sys.executable, "-m", "agentd.cli", *arguments]
+            command = [sys.executable, "-m", "agentd", *arguments]
             os.execve(sys.executable, command, environment)
 
     def __enter__(self) -> Self:
