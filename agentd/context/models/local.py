@@ -31,9 +31,9 @@ from agentd.context.models.steps import StepText, chat, schema
 
 CONTEXT_TOKENS = 8_192
 CONCURRENCY_LIMIT = 2
-TEMPERATURE = 0.2
+TEMPERATURE = 0.0
+"""The likeliest answer: small models wander as soon as they are warmer."""
 TOP_P = 0.9
-"""Small models wander when they are warmer, and repeat themselves when they are colder."""
 SEED = 1
 """The same question gets the same answer."""
 _MAGIC = b"GGUF"
