@@ -403,6 +403,36 @@ async def test_a_scan_selects(journal: AnyJournal) -> None:
     assert await found(Selector(Namespace("none"))) == []
 
 
+@pytest.mark.parametrize("limit", [1, 4, 100])
+@pytest.mark.parametrize("names", [{"r1"}, {"r0", "r3", "nobody"}, {f"r{i}" for i in range(40)}])
+async def test_a_scan_of_some_runs_is_that_part_of_the_whole(
+    journal: AnyJournal, names: set[str], limit: int
+) -> None:
+    runs = [await create_run(journal, f"r{number}") for number in range(5)]
+    for number in range(1, 6):
+        for run in runs:
+            await journal.append(run, number, [leased(number)])
+    selector = Selector(DEFAULT_NAMESPACE, runs=frozenset(map(RunId, names)))
+    expected = [entry for entry in await scan_all(journal, EVERYTHING) if selector.matches(entry)]
+    assert await scan_all(journal, selector, limit=limit) == expected
+    middle = journal.revision // 2
+    tail = [entry for entry in expected if entry.revision > middle]
+    assert await scan_all(journal, selector, after=middle, limit=limit) == tail
+
+
+async def test_a_scan_of_a_run_amid_appends_skips_nothing(journal: AnyJournal) -> None:
+    run = await create_run(journal, "a")
+    selector = Selector(DEFAULT_NAMESPACE, runs=frozenset({run.id}))
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, 30):
+            group.create_task(journal.append(run, number, [leased(number)]))
+        await asyncio.sleep(0)
+        scanning = group.create_task(journal.scan(selector, after_revision=0, limit=99))
+    entries, reached = scanning.result()
+    whole, _ = await journal.scan(selector, after_revision=0, limit=99)
+    assert list(entries) == [entry for entry in whole if entry.revision <= reached]
+
+
 @pytest.mark.parametrize("limit", [1, 7, 100])
 async def test_a_scan_goes_on_where_it_ended(journal: AnyJournal, limit: int) -> None:
     run = await create_run(journal, "a")

@@ -80,7 +80,7 @@ async def everything(journal: SqliteJournal) -> list[Entry]:
     return list(entries)
 
 
-@pytest.mark.parametrize("position", range(1, 41))
+@pytest.mark.parametrize("position", [*range(1, 21), 25, 30, 35, 40])
 async def test_a_failed_sync_acknowledges_nothing_false(tmp_path: Path, position: int) -> None:
     ledger = Ledger()
     journal, disk, runs = await open_faulty(tmp_path, ledger)
@@ -112,7 +112,7 @@ async def test_some_failed_syncs_are_those_of_commits(tmp_path: Path) -> None:
     assert len(ledger.errors) == RUNS
 
 
-@pytest.mark.parametrize("position", [*range(1, 20), 25, 31, 37, 43])
+@pytest.mark.parametrize("position", [1, 2, 3, 4, 5, 8, 13, 21, 34])
 async def test_a_full_disk_degrades_and_recovers(tmp_path: Path, position: int) -> None:
     ledger = Ledger()
     journal, disk, runs = await open_faulty(tmp_path, ledger)
