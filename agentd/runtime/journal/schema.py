@@ -190,6 +190,7 @@ def _create(directory: Path, options: Options) -> None:
     connection.execute(f"BEGIN; {_TABLES} COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
+    draft.chmod(0o600)  # SQLite gives the files beside it the same mode.
     draft.rename(database_path(directory))
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

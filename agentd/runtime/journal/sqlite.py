@@ -76,7 +76,7 @@ class SqliteJournal:
         self._closed = True
         self._intake.end(Unavailable(Reason.DRAINING, "the journal is closed"))
         stopped = await asyncio.to_thread(self._writer.stop, timeout_s)
-        self._thread.shutdown(wait=True)
+        await asyncio.to_thread(self._thread.shutdown)
         if not stopped:
             raise Unavailable(
                 Reason.OUTCOME_UNKNOWN, f"the journal did not close within {timeout_s} s"
@@ -142,7 +142,7 @@ class SqliteJournal:
         Unavailable (OUTCOME_UNKNOWN, DRAINING) and Exhausted (DISK_FULL).
         """
         intake = self._intake
-        if intake.held:
+        if intake.held:  # Asked here too: a coroutine less on the hot path.
             await intake.admit()
         head = intake.heads.get(run.key) or self._load_head(run.key)
         if head[1] != after_sequence:
@@ -209,9 +209,15 @@ class SqliteJournal:
             )
         if after_revision == newest:
             return [], newest
-        return await self._far_away(
-            partial(self._far.scan, selector, after_revision, limit, newest)
-        )
+        if not 0 < len(selector.runs) <= CHAINS:
+            return await self._far_away(
+                partial(self._far.scan, selector, after_revision, limit, newest)
+            )
+        heads = [head async for head in self._heads_of(selector)]
+        arguments = ([position for position, _ in heads], selector, after_revision, limit, newest)
+        if sum(length for _, length in heads) <= NEAR_EVENTS:
+            return self._near.scan_chains(*arguments)
+        return await self._far_away(partial(self._far.scan_chains, *arguments))
 
     async def put(self, records: Sequence[Record], *, expected_revision: int | None = None) -> None:
         """Store documents in one transaction."""
@@ -260,11 +266,11 @@ class SqliteJournal:
             raise NotFound(Reason.RUN_NOT_FOUND, f"the journal has no run with the key {key}")
         return head
 
-    async def _heads_of(self, selector: Selector) -> AsyncIterator[int]:
+    async def _heads_of(self, selector: Selector) -> AsyncIterator[tuple[int, int]]:
         for run in selector.runs:
             key = self._near.key(selector.namespace, run)
             if key is not None:
-                yield (await self._durable_head(key))[0]
+                yield await self._durable_head(key)
 
     async def _durable_head(self, key: RunKey) -> tuple[int, int]:
         while True:
