@@ -225,16 +225,18 @@ async def test_a_thread_that_has_not_begun_does_not_begin(
         loop.call_soon_threadsafe(entered.set)
         release.wait(10)
 
-    async with client.host("x", [work], capacity=1):
+    async with client.host("x", [work, double], capacity=1):
         await calls.invoke("x/work", '{"number": 1}', number=1)
         await entered.wait()
         waiting = await calls.invoke("x/work", '{"number": 2}', number=2)
+        await calls.invoke("x/double", '{"text": ""}', number=3)
+        await calls.outcomes(1)  # By now the second call waits for the thread.
         await calls.instruct(cancellation(waiting))
-        completion = await outcome(calls)
+        completion = (await calls.outcomes(2))[1]
         assert completion.call == waiting.call
         assert completion.HasField("stopped")
         release.set()
-        await calls.outcomes(2)
+        await calls.outcomes(3)
     assert begun == [1]
 
 

@@ -42,9 +42,12 @@ async def outcome(calls: HostedCalls) -> Completion:
     return (await calls.outcomes(1))[0]
 
 
-async def test_a_cut_stream_leaves_calls_running(client: Client, calls: HostedCalls) -> None:
+@pytest.mark.parametrize("id", ["", "stable"])
+async def test_a_cut_stream_leaves_calls_running(
+    client: Client, calls: HostedCalls, id: str
+) -> None:
     gate = Gate()
-    async with client.host("x", [named(gate), add]) as host:
+    async with client.host("x", [named(gate), add], host=id) as host:
         invocation = await calls.invoke("x/wait")
         await gate.entered.wait()
         renewed = make_invocation("x/wait", lease_token="renewed")
@@ -66,11 +69,13 @@ async def test_an_outcome_that_came_too_late_answers_the_probe(
     gate = Gate()
     gate.release.set()
     calls.verdict = lambda c: OK if c.lease_token == "probe" else STALE
-    async with client.host("x", [named(gate)]):
+    async with client.host("x", [named(gate), add]):
         await calls.invoke("x/wait")
         await calls.outcomes(1)
+        await calls.invoke("x/add", '{"a": 1}', number=2)
+        await calls.outcomes(2)  # By now the answer to the first report was read.
         await calls.invoke("x/wait", kind=RECONCILE, lease_token="probe")
-        late = (await calls.outcomes(2))[1]
+        late = (await calls.outcomes(3))[2]
     assert (late.lease_token, late.result_json) == ("probe", '"done"')
     assert gate.count == 1
 
