@@ -369,8 +369,10 @@ def runtime_limits(config: Config) -> RuntimeLimits:
     """Return the bounds of the runtime."""
     runs = config.runs
     return RuntimeLimits(
-        RunLimits(runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts),
-        SchedulerLimits(runs.max_active_runs, runs.idle_eviction_s),
+        RunLimits(
+            runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts, runs.call_attempts
+        ),
+        SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
         LeaseLimits(int(runs.lease_s * 1000)),
         WatchLimits(config.watch.coalesce_ms / 1000),
     )

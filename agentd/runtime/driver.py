@@ -15,13 +15,8 @@ from agentd.agent.events import (
     CallRetried,
     CallUnknown,
     Event,
-    RunCancelling,
-    RunEnded,
-    RunPaused,
-    RunResumed,
     RunStarted,
     RunState,
-    RunWaiting,
 )
 from agentd.agent.ids import RunIdentity
 from agentd.agent.run import Run, RunView, view_of
@@ -40,7 +35,6 @@ from agentd.runtime.work import Work, hosted
 SNAPSHOT_EVERY = 256
 """Events after which a run's state is stored again, so that recovery reads a bounded stretch."""
 
-_LIFE_CYCLE = (RunStarted, RunWaiting, RunPaused, RunResumed, RunCancelling, RunEnded)
 _LEASE_ENDS = (CallEnded, CallLost, CallUnknown, CallRetried)
 
 
@@ -234,7 +228,8 @@ class Driver:
                 accepted.append(posting)
         plan = self._planner.plan(self, state, events)
         try:
-            await self._prepare(plan, events)
+            if self.transcript is None or self.state.started is None:
+                await self._prepare(plan)
             if events:
                 await self._record(plan, events, accepted)
         except BaseException as error:
@@ -248,11 +243,12 @@ class Driver:
         for start in plan.starts:
             self._work.begin(start)
 
-    async def _prepare(self, plan: Plan, events: Sequence[Event]) -> None:
+    async def _prepare(self, plan: Plan) -> None:
         """Have the transcript there for what is about to be started."""
-        if any(isinstance(event, RunStarted) and event.previous_run for event in events):
+        started = plan.state.started
+        if started and started.previous_run and self.state.started is None:
             self.transcript = None
-        needed = any(not isinstance(start.effect, Begin | StopCall) for start in plan.starts)
+        needed = any(not isinstance(start.effect, (Begin, StopCall)) for start in plan.starts)
         if needed and self.transcript is None:
             await self._need_transcript(plan.state)
 
@@ -260,7 +256,7 @@ class Driver:
         self, plan: Plan, events: Sequence[Event], accepted: Sequence[Posting]
     ) -> None:
         """Make events durable, then believe them."""
-        view, checkpoint = self._checkpoint(plan.state, events)
+        view, checkpoint = self._checkpoint(plan.state, self.sequence + len(events))
         entries = await self._around.journal.append(
             self.identity, self.sequence, events, checkpoint
         )
@@ -280,12 +276,9 @@ class Driver:
             elif isinstance(event, RunStarted) and event.deadline_ms:
                 self._around.watch_deadline(self.identity, event.deadline_ms)
 
-    def _checkpoint(
-        self, state: State, events: Sequence[Event]
-    ) -> tuple[RunView, Checkpoint | None]:
+    def _checkpoint(self, state: State, sequence: int) -> tuple[RunView, Checkpoint | None]:
         """Return what the index is told, at life-cycle changes and once in a long while."""
-        sequence = self.sequence + len(events)
-        life_cycle = any(isinstance(event, _LIFE_CYCLE) for event in events)
+        life_cycle = state.run is not self.state.run or state.waiting is not self.state.waiting
         overdue = sequence - self._snapshot_sequence >= SNAPSHOT_EVERY and not state.run.ended
         if not life_cycle and not overdue:
             return self._view, None

@@ -27,7 +27,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.context.transcript import Transcript
-from agentd.errors import Conflict, Reason, Unavailable
+from agentd.errors import Conflict, Exhausted, Reason, Unavailable
 from agentd.protocol.machine import evolve
 from agentd.runtime.claims import RequestClaims, request_digest
 from agentd.runtime.hosts import Hosts
@@ -38,6 +38,8 @@ from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
 
+MAX_UNREAD = 1_000
+"""Messages that may wait for a run's next turn."""
 _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
 
@@ -120,6 +122,7 @@ class Engine:
         """
         if self.draining:
             raise _draining()
+        self._scheduler.check_room()
         # A caller that goes away must not leave a run that is stored and that nobody drives.
         return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
 
@@ -193,9 +196,7 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        return await self._scheduler.carry_out(
-            partial(self._send_once, identity, text, request_id)
-        )
+        return await self._scheduler.carry_out(partial(self._send_once, identity, text, request_id))
 
     async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
         namespace, method = identity.namespace, "SendMessage"
@@ -285,6 +286,10 @@ def _still_running(state: State) -> list[CancelEntry]:
 def _post_message(state: State, text: str) -> Event:
     if state.run.ended or state.stopping:
         raise _wrong_run_state(state, "given a message")
+    if state.unread >= MAX_UNREAD:
+        limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
+        message = f"{MAX_UNREAD} messages wait for the run's next turn"
+        raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
     return MessagePosted(text)
 
 

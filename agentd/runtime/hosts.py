@@ -15,9 +15,12 @@ from agentd.agent.hosting import (
 )
 from agentd.agent.ids import CallId, HostId, Namespace, RunIdentity, RunKey
 from agentd.agent.tool import Tool
-from agentd.errors import Conflict, Reason
+from agentd.errors import Conflict, Exhausted, Reason
 from agentd.runtime.leases import Lease, LeaseLimits, Leases
 from agentd.runtime.ports import Clock, Entropy
+
+_Place = tuple[Namespace, str]
+"""A tool in its namespace, by `toolset/tool`."""
 
 
 class _Connection:
@@ -57,7 +60,9 @@ class Hosts:
         self._entropy = entropy
         self._limits = limits
         self._connections: dict[tuple[Namespace, HostId], _Connection] = {}
-        self._waiting: dict[tuple[Namespace, str], OrderedDict[RunKey, RunIdentity]] = {}
+        self._offering: dict[_Place, list[_Connection]] = {}
+        self._waiting: dict[_Place, OrderedDict[RunKey, RunIdentity]] = {}
+        self._waits: dict[RunKey, list[_Place]] = {}
         self._draining = False
         self.wake: Callable[[RunIdentity], None]
         """Has a run look again for room; set by the composition of the runtime."""
@@ -74,10 +79,7 @@ class Hosts:
 
     def available(self, namespace: Namespace, path: str) -> bool:
         """Whether a host that offers the tool is connected."""
-        return any(
-            place[0] == namespace and path in connection.tools
-            for place, connection in self._connections.items()
-        )
+        return (namespace, path) in self._offering
 
     async def connect(
         self, registration: Registration
@@ -91,8 +93,12 @@ class Hosts:
         if earlier:
             earlier.replaced = True
             earlier.wake()
+        elif len(self._connections) >= self._limits.max_hosts:
+            raise _too_many(self._limits.max_hosts)
         connection = self._open(registration)
         self._connections[place] = connection
+        for path in connection.tools:
+            self._offering.setdefault((registration.namespace, path), []).append(connection)
         self._offer_room(connection)
         try:
             while not connection.replaced:
@@ -105,23 +111,21 @@ class Hosts:
             message = f"host {registration.host} has connected again"
             raise Conflict(Reason.HOST_REPLACED, message, metadata={"host": registration.host})
         finally:
-            if self._connections.get(place) is connection:
-                del self._connections[place]
+            self._close(place, connection)
 
     # What runs ask for.
 
     def acquire(self, run: RunIdentity, path: str) -> HostId | None:
         """Return a connected host that offers the tool and has room, and take the room; or None,
         and have the run woken when there is one."""
-        best: _Connection | None = None
-        if not self._draining:
-            for (namespace, _), connection in self._connections.items():
-                fits = namespace == run.namespace and path in connection.tools
-                if fits and connection.room > (best.room if best else 0):
-                    best = connection
-        if best is None:
-            waiting = self._waiting.setdefault((run.namespace, path), OrderedDict())
-            waiting[run.key] = run
+        place = (run.namespace, path)
+        offering = self._offering.get(place)
+        best = max(offering, key=_room) if offering else None
+        if best is None or best.room <= 0 or best.replaced or self._draining:
+            self._waiting.setdefault(place, OrderedDict())[run.key] = run
+            places = self._waits.setdefault(run.key, [])
+            if place not in places:
+                places.append(place)
             return None
         best.in_use += 1
         return best.registration.host
@@ -135,8 +139,8 @@ class Hosts:
 
     def forget(self, run: RunIdentity) -> None:
         """Stop waking a run that has ended."""
-        for waiting in self._waiting.values():
-            waiting.pop(run.key, None)
+        for place in tuple(self._waits.get(run.key, ())):
+            self._stop_waiting(place, run.key)
 
     def new_token(self, host: HostId) -> str:
         """Return the token of a new lease: it proves the lease, and names its host."""
@@ -212,9 +216,39 @@ class Hosts:
     def _offer_room(self, connection: _Connection) -> None:
         """Wake as many waiting runs as the host has room for, in the order of their waiting."""
         room = connection.room
+        if not self._waiting or connection.replaced:
+            return
         for path in connection.tools:
-            waiting = self._waiting.get((connection.registration.namespace, path))
-            while waiting and room > 0:
-                _, run = waiting.popitem(last=False)
+            place = (connection.registration.namespace, path)
+            while room > 0 and place in self._waiting:
+                run = next(iter(self._waiting[place].values()))
+                self._stop_waiting(place, run.key)
                 room -= 1
                 self.wake(run)
+
+    def _stop_waiting(self, place: _Place, key: RunKey) -> None:
+        del self._waiting[place][key]
+        if not self._waiting[place]:
+            del self._waiting[place]
+        self._waits[key].remove(place)
+        if not self._waits[key]:
+            del self._waits[key]
+
+    def _close(self, place: tuple[Namespace, HostId], connection: _Connection) -> None:
+        if self._connections.get(place) is connection:
+            del self._connections[place]
+        for path in connection.tools:
+            offering = self._offering[place[0], path]
+            offering.remove(connection)
+            if not offering:
+                del self._offering[place[0], path]
+
+
+def _room(connection: _Connection) -> int:
+    return connection.room
+
+
+def _too_many(limit: int) -> Exhausted:
+    metadata = {"limit": "max_hosts", "value": str(limit)}
+    message = f"{limit} hosts are connected"
+    return Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)

@@ -25,6 +25,8 @@ class LeaseLimits:
     lease_ms: int = 30_000
     sweep_s: float = 0.25
     """How often expiries and deadlines are looked at."""
+    max_hosts: int = 10_000
+    """Hosts that may be connected; more are refused."""
     stop_grace_ms: int = 5_000
     """How long a host may take to stop a call that has timed out."""
 

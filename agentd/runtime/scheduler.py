@@ -17,7 +17,7 @@ from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure,
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.state import State
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Conflict, Reason, Unavailable
+from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
@@ -37,6 +37,8 @@ class SchedulerLimits:
 
     max_active_runs: int = 10_000
     """Runs in memory at once; more wait for one of them to leave."""
+    max_unfinished_runs: int = 1_000_000
+    """Runs that have not ended; more are refused."""
     idle_eviction_s: float = 30.0
     """How long a run whose calls are all at hosts stays in memory."""
     sweep_s: float = 5.0
@@ -108,6 +110,14 @@ class Scheduler:
         driver = Driver(self._around, self._planner, identity)
         driver.held = self._turns.waits(identity)
         return driver
+
+    def check_room(self) -> None:
+        """Raise Exhausted (LIMIT_REACHED) when no more runs can be taken."""
+        limit = self._limits.max_unfinished_runs
+        if len(self._unfinished) >= limit:
+            message = f"{limit} runs have not ended"
+            metadata = {"limit": "max_unfinished_runs", "value": str(limit)}
+            raise Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)
 
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""

@@ -14,7 +14,7 @@ from agentd.agent.hosting import Invocation, InvocationKind
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
-from agentd.agent.tool import CallErrorReason, CallState
+from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
 from agentd.errors import AgentdError
 from agentd.protocol.calls import fact_of
@@ -102,7 +102,7 @@ class Work:
                 assert call.host is not None
                 kind = InvocationKind.RECONCILE if call.probing else InvocationKind.EXECUTE
                 tool = tool_of(self._around.registry, self._run.state, call)
-                invocation = self._invocation(call, kind)
+                invocation = self._invocation(call, kind, tool)
                 self._around.hosts.adopt(self._run.identity, call.host, tool, invocation)
 
     def _begin_call(
@@ -111,11 +111,11 @@ class Work:
         call = self._run.state.call(effect.call)
         assert call is not None
         assert host is not None
-        invocation = self._invocation(call, kind)
+        tool = tool_of(self._around.registry, self._run.state, call)
+        invocation = self._invocation(call, kind, tool)
         if host == LOCAL_HOST:
-            self._spawn(effect.key, self._execute(call, invocation))
+            self._spawn(effect.key, self._execute(call, invocation, tool.timeout_ms))
         else:
-            tool = tool_of(self._around.registry, self._run.state, call)
             self._around.hosts.lease(self._run.identity, host, tool, invocation)
 
     def _stop_call(self, effect: StopCall) -> None:
@@ -169,10 +169,9 @@ class Work:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)
 
-    async def _execute(self, call: OpenCall, invocation: Invocation) -> Event:
+    async def _execute(self, call: OpenCall, invocation: Invocation, timeout_ms: int) -> Event:
         """Run a tool of the daemon's own process."""
         tool = self._around.local_tools[call.path]
-        timeout_ms = tool_of(self._around.registry, self._run.state, call).timeout_ms
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 outcome = await tool(invocation)
@@ -183,7 +182,7 @@ class Work:
         stopping = self._run.state.stopping is not None
         return fact_of(present or call, outcome, stopping=stopping)
 
-    def _invocation(self, call: OpenCall, kind: InvocationKind) -> Invocation:
+    def _invocation(self, call: OpenCall, kind: InvocationKind, tool: Tool) -> Invocation:
         run = self._run.identity
         assert self._run.transcript is not None
         return Invocation(
@@ -197,6 +196,7 @@ class Work:
             idempotency_key=f"runs/{run.id}/calls/{call.id}",
             deadline_ms=call.deadline_ms,
             lease_expire_time_ms=0,
+            permissions=tool.permissions,
         )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,46 +16,11 @@ from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.ports import Checkpoint, Record, Selector
+from tests.crash.power import Disk
 from tests.fakes.runs import FixedClock, create_run, leased
 
 RUNS = 3
 ROUNDS = 40
-
-
-class FaultyDisk(apsw.VFS):
-    """A file system whose syncs and writes fail when it is told so."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.syncs = 0
-        self.failing_syncs: Callable[[int], bool] = lambda _: False
-        self.writes = 0
-        self.failing_writes: Callable[[int], bool] = lambda _: False
-        super().__init__(name, "")
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
-        return _FaultyFile(self, name, flags)
-
-
-class _FaultyFile(apsw.VFSFile):
-    def __init__(
-        self, disk: FaultyDisk, name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> None:
-        self._disk = disk
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        self._disk.writes += 1
-        if self._disk.failing_writes(self._disk.writes):
-            raise apsw.FullError(errno.ENOSPC, "no space left")
-        super().xWrite(data, offset)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802
-        # The bytes are in the file all the same: so does a kernel that failed to write them out.
-        super().xSync(flags)
-        self._disk.syncs += 1
-        if self._disk.failing_syncs(self._disk.syncs):
-            raise apsw.IOError(errno.EIO, "the disk failed")
 
 
 @dataclass(slots=True)
@@ -93,9 +57,9 @@ async def work(journal: SqliteJournal, runs: list[RunIdentity], ledger: Ledger) 
 
 async def open_faulty(
     directory: Path, ledger: Ledger, options: Options | None = None
-) -> tuple[SqliteJournal, FaultyDisk, list[RunIdentity]]:
+) -> tuple[SqliteJournal, Disk, list[RunIdentity]]:
     await (await SqliteJournal.open(directory, FixedClock())).close()
-    disk = FaultyDisk(f"faulty-{directory.name}")
+    disk = Disk(f"faulty-{directory.name}")
     options = options or Options(vfs=disk.name, checkpoint_pages=10, heads_rows=20)
     journal = await SqliteJournal.open(directory, FixedClock(), options)
     journal.subscribe(ledger.heard.extend)

@@ -25,7 +25,7 @@ from tests.simulation.world import World
 
 PRICES = Prices(input=3, output=15, cache_read=1, cache_write=4)
 INFO = ModelInfo("sim/any", context_tokens=100_000, max_output_tokens=200, prices=PRICES)
-_WORDS = "the quick brown fox jumps over the lazy dog".split()
+_WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"]
 
 
 class SimModels:

@@ -174,8 +174,7 @@ class Intake:
     def _stand(self, standing: Standing) -> None:
         self.revision = standing.revision
         self.oldest_revision = standing.oldest_revision
-        # A place that was given out is not given out again, durable or not.
-        self._position = max(self._position, standing.revision)
+        self._position = standing.revision
         self._time_ms = max(self._time_ms, standing.last_time_ms)
         self._swept = standing.heads_revision
         self.heads = standing.heads

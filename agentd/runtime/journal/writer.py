@@ -35,10 +35,10 @@ Action = Callable[[apsw.Connection], Any]
 
 
 class Task:
-    """Work on the database that needs a savepoint of its own, and who waits for it.
+    """Work on the database, and who waits for it.
 
-    An action that raises an AgentdError has stored nothing. None means: tell when all before it is
-    durable.
+    An action that raises an AgentdError does so before it stores anything. None means: tell when
+    all before it is durable.
     """
 
     __slots__ = ("action", "error", "future", "result")
@@ -358,10 +358,7 @@ def _rows(connection: apsw.Connection, sql: str, values: tuple[int, ...] = ()) -
 def _perform(connection: apsw.Connection, task: Task) -> None:
     if task.action is None:
         return
-    connection.execute("SAVEPOINT task")
     try:
         task.result = task.action(connection)
     except AgentdError as error:
         task.error = error
-        connection.execute("ROLLBACK TO task")
-    connection.execute("RELEASE task")

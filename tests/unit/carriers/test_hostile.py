@@ -46,7 +46,7 @@ def sample(cls: Any, depth: int = 4) -> Any:
             value = sample(GetMessageClass(field.message_type), depth - 1)
         else:
             continue
-        if field.label == FieldDescriptor.LABEL_REPEATED:  # what old and new protobuf both have
+        if hasattr(getattr(message, field.name), "append"):
             getattr(message, field.name).append(value)
         elif field.message_type is None:
             setattr(message, field.name, value)

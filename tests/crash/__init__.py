@@ -1,0 +1,1 @@
+"""Crashes, of the process and of the machine below it."""
