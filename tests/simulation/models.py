@@ -54,7 +54,7 @@ class SimModels:
         world = self._world
         world.check_request(request)
         random = world.chance(f"{request.run}/{request.key}/{world.requests}")
-        await asyncio.sleep(random.choice((0.0, 0.01, 0.5)))
+        await asyncio.sleep(random.choice((0.0, 0.01, 0.5, 4.0)))
         if world.goes_wrong(random, 0.03):
             await asyncio.sleep(random.choice((10.0, 3_600.0)))
         reply = _reply(world, random, request)

@@ -84,7 +84,12 @@ class Person:
         return self.world.goes_wrong(self.random, probability)
 
 
-_PASSING = (Reason.OUTCOME_UNKNOWN, Reason.DISK_FULL, Reason.DRAINING)
+_PASSING = (
+    Reason.OUTCOME_UNKNOWN,
+    Reason.DISK_FULL,
+    Reason.DRAINING,
+    Reason.CONCURRENT_UPDATE,
+)
 
 
 class Creator(Person):
@@ -150,9 +155,10 @@ class Meddler(Person):
 
     async def meddle(self, number: int) -> None:
         """Do one thing to one run."""
-        run = self.random.choice(self.world.acknowledged.runs)
+        runs = self.world.acknowledged.runs
+        run = self.random.choice(runs if self.random.random() < 0.2 else runs[-3:])
         action = self.random.choice(
-            (self._send, self._send, self._pause, self._resume, self._cancel, self._read)
+            (self._send, self._pause, self._resume, self._cancel, self._cancel, self._read)
         )
         try:
             await action(run, number)
