@@ -34,11 +34,11 @@ from agentd.context.models.settings import (
 from agentd.errors import AgentdError
 from agentd.lock import lock_socket
 from agentd.notify import Notifier
-from agentd.runtime.hosts import LeaseLimits
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
+from agentd.runtime.leases import LeaseLimits
 from agentd.runtime.ports import Model
-from agentd.runtime.runtime import Runtime, RuntimeLimits, build_runtime
+from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
 from agentd.runtime.system import SystemClock, SystemEntropy
@@ -157,14 +157,10 @@ class Daemon:
         )
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
-            runtime = build_runtime(
-                journal,
-                self._models,
-                self._clock,
-                self._entropy,
-                limits=runtime_limits(config),
-                boundary=self._boundary,
+            outside = Outside(
+                journal, self._models, self._clock, self._entropy, boundary=self._boundary
             )
+            runtime = Runtime(outside, runtime_limits(config))
             async with runtime.serving(), asyncio.TaskGroup() as group:
                 keeper = group.create_task(self._keep_journal(journal))
                 watchdog = group.create_task(self._notifier.watch())
@@ -183,10 +179,10 @@ class Daemon:
         return {
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
-            "RunService": RunService(runtime.engine),
+            "RunService": RunService(runtime.engine, runtime.reading),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(runtime.registry, runtime.hosts),
-            "ToolHostService": ToolHostService(runtime.hosts),
+            "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
                 runtime.engine, lambda: self._info(runtime), drain_ms=drain_ms
             ),
@@ -242,7 +238,7 @@ class Daemon:
         try:
             config = load(self._flags)
         except AgentdError as error:
-            _log.error("reload_refused", error=error.message)  # noqa: TRY400 - it is no bug
+            _log.error("reload_refused", error=error.message)
         else:
             log.configure(level=config.log.level, format=config.log.format)
             self._models.reload(Catalogue(models_settings(config)))
@@ -282,7 +278,7 @@ class Daemon:
             start_time_ms=self._start_time_ms,
             revision=journal.revision,
             oldest_revision=journal.oldest_revision,
-            unfinished_run_count=runtime.engine.unfinished_run_count(),
+            unfinished_run_count=runtime.scheduler.unfinished_count,
             connected_host_count=runtime.hosts.connected_count,
             models=models,
             default_model=default,
@@ -373,8 +369,10 @@ def runtime_limits(config: Config) -> RuntimeLimits:
     """Return the bounds of the runtime."""
     runs = config.runs
     return RuntimeLimits(
-        RunLimits(runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts),
-        SchedulerLimits(runs.max_active_runs, runs.idle_eviction_s),
+        RunLimits(
+            runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts, runs.call_attempts
+        ),
+        SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
         LeaseLimits(int(runs.lease_s * 1000)),
         WatchLimits(config.watch.coalesce_ms / 1000),
     )

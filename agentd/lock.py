@@ -50,15 +50,17 @@ class Lock:
             self._file = -1
 
 
-def lock_socket(path: Path) -> Lock:
-    """Take the lock of a Unix socket, and remove what a dead daemon left there.
+def lock_socket(path: Path, *, adopted: bool = False) -> Lock:
+    """Take the lock of a Unix socket, and remove what a dead daemon left there; but not what
+    systemd listens on for us, which is adopted.
 
     Raises as Lock does, AlreadyExists too when some process without a lock listens there, and
     Conflict (INVALID_CONFIG) when the path is of something else than a socket.
     """
     lock = Lock(path.with_name(path.name + ".lock"), f"the socket {path}")
     try:
-        _remove_stale(path)
+        if not adopted:
+            _remove_stale(path)
     except BaseException:
         lock.release()
         raise

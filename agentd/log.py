@@ -48,7 +48,7 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
     output = stream or sys.stderr
     console = format == "console" or (format == "auto" and output.isatty())
     structlog.configure(
-        processors=_console() if console else _json(),
+        processors=_console(colors=output.isatty()) if console else _json(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=False,
@@ -66,12 +66,14 @@ def _json() -> list[structlog.typing.Processor]:
     ]
 
 
-def _console() -> list[structlog.typing.Processor]:
+def _console(*, colors: bool) -> list[structlog.typing.Processor]:
     return [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 
 

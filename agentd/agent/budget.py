@@ -70,6 +70,8 @@ class ModelUsage:
 
     def priced(self, prices: Prices) -> "ModelUsage":
         """Return the same usage with its cost by a price table."""
+        if prices == FREE:
+            return self
         plain = self.input_tokens - self.cache_read_tokens - self.cache_write_tokens
         cost = (
             max(plain, 0) * prices.input

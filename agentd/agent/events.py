@@ -137,7 +137,9 @@ class RunStarted:
     max_output_tokens: int = 0
     max_parallel_calls: int = 8
     max_attempts: int = 1
-    """Attempts of one model turn, and of one repeatable call."""
+    """Attempts of one model turn."""
+    max_call_attempts: int = 1
+    """Attempts of one call that may be repeated."""
     on_unknown: OnUnknown = OnUnknown.ASK
     deadline_ms: int = 0
     """When the wall time is used up, in milliseconds since the epoch. 0 means never."""

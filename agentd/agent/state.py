@@ -11,6 +11,7 @@ from agentd.agent.events import (
     CancelEntry,
     ModelRequested,
     RunCancelling,
+    RunEnded,
     RunFailure,
     RunStarted,
     RunState,
@@ -71,6 +72,7 @@ class State(msgspec.Struct, frozen=True):
     stopping: RunCancelling | None = None
     cancel_entries: tuple[CancelEntry, ...] = ()
     waiting: RunWaiting | None = None
+    ended: RunEnded | None = None
     evidence: int = 0
     """Late completions that were kept."""
 

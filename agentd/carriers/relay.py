@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import re
+import resource
 import secrets
 import socket
 import struct
@@ -55,6 +56,12 @@ def check_path(path: Path) -> None:
             "set a shorter server.socket",
             metadata={"path": str(path), "limit": str(MAX_PATH_BYTES)},
         )
+
+
+def raise_descriptor_limit() -> None:
+    """Permit this process as many descriptors as it may have: each connection needs three."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(path: Path, mode: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """A daemon as a Python program sees it: its agents, sessions, runs and tools, and its journal."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,14 @@ from agentd.client.retry import RetryPolicy
 from agentd.client.transport import DEFAULT_TIMEOUT_S, Transport
 from agentd.client.watch import Watch
 from agentd.errors import AgentdError
-from agentd.v1 import event_service_pb2
+from agentd.v1.event_pb2 import Event
+from agentd.v1.event_service_pb2 import (
+    EventFilter,
+    ListEventsRequest,
+    ListEventsResponse,
+    WatchRequest,
+)
+from agentd.v1.run_service_pb2 import CreateRunResponse
 
 R = TypeVar("R", bound=Message)
 
@@ -74,11 +81,8 @@ class Client:
 
     def watch(
         self,
+        events: EventFilter | None = None,
         *,
-        runs: Iterable[str] = (),
-        session: str = "",
-        agent: str = "",
-        kinds: Iterable[str] = (),
         after_revision: int = 0,
         include_deltas: bool = False,
         until_ended: bool = False,
@@ -88,18 +92,41 @@ class Client:
         """Follow the journal: `async for item in client.watch(...)`. See Watch.
 
         `after_revision` 0 means from the oldest event, -1 from now on. `until_ended` ends the watch
-        when every run of `runs` has ended. `sequences` gives the newest sequence already seen of
-        runs (0: none), so that their first event is checked too.
+        when every run that the filter names has ended. `sequences` gives the newest sequence
+        already seen of runs (0: none), so that their first event is checked too.
         """
-        request = event_service_pb2.WatchRequest(
-            filter=event_service_pb2.EventFilter(
-                runs=tuple(runs), session=session, agent=agent, kinds=tuple(kinds)
-            ),
+        request = WatchRequest(
+            filter=events,
             after_revision=after_revision,
             include_deltas=include_deltas,
             until_ended=until_ended,
         )
         return Watch(self._transport, request, sequences=sequences, on_interruption=on_interruption)
+
+    async def events(
+        self, events: EventFilter | None = None, *, after_revision: int = 0
+    ) -> AsyncIterator[Event]:
+        """Yield the events that are recorded by now, oldest first."""
+        request = ListEventsRequest(filter=events, after_revision=after_revision, page_size=1000)
+        async for page in self._transport.pages(request, ListEventsResponse):
+            for event in page.events:
+                yield event
+
+    def follow(
+        self,
+        created: CreateRunResponse,
+        *,
+        on_interruption: Callable[[AgentdError], None] | None = None,
+    ) -> Watch:
+        """Follow a run from its first event to its last, with deltas."""
+        return self.watch(
+            EventFilter(runs=[created.run.name]),
+            after_revision=created.revision,
+            include_deltas=True,
+            until_ended=True,
+            sequences={created.run.name: 0},
+            on_interruption=on_interruption,
+        )
 
     def host(
         self,

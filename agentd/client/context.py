@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
+
+from agentd.v1.tool_host_service_pb2 import Invocation
 
 
 class ToolFailed(Exception):
@@ -25,27 +27,21 @@ class ToolContext:
     """Given to a tool that has a parameter of this type. Safe to use from the tool's thread."""
 
     def __init__(
-        self,
-        *,
-        call: str,
-        attempt: int,
-        idempotency_key: str = "",
-        deadline: datetime | None = None,
-        permissions: tuple[str, ...] = (),
-        traceparent: str = "",
-        report: Callable[[str, float], None] | None = None,
+        self, invocation: Invocation, report: Callable[[str, float], None] | None = None
     ) -> None:
-        self.call = call
+        self.call = invocation.call
         """The call, `runs/{run}/calls/{call}`."""
-        self.attempt = attempt
+        self.attempt = invocation.attempt
         """Counted from 1."""
-        self.idempotency_key = idempotency_key
+        self.idempotency_key = invocation.idempotency_key
         """The same for every attempt of this call: do not act twice for one key."""
-        self.deadline = deadline
+        self.deadline: datetime | None = None
         """When the attempt times out, in UTC."""
-        self.permissions = permissions
+        if invocation.HasField("deadline"):
+            self.deadline = invocation.deadline.ToDatetime(tzinfo=UTC)
+        self.permissions = tuple(invocation.permissions)
         """What the call may do."""
-        self.traceparent = traceparent
+        self.traceparent = invocation.traceparent
         """The W3C trace context of the run; may be empty."""
         self.stop_reason = ""
         """Why the tool was asked to stop; empty when it was not."""

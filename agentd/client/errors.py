@@ -49,11 +49,12 @@ _BY_CODE: Mapping[grpc.StatusCode, tuple[_Class, Reason]] = {
 """What each code means when the error carries no ErrorInfo that this client knows."""
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> AgentdError:
+def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> AgentdError:
     """Return the daemon's error: its class by the code, its reason by the ErrorInfo.
 
     A reason that this client does not know (the list grows) leaves the code's usual reason, and is
-    kept in `metadata["reason"]`. `metadata["code"]` is the code, such as `DEADLINE_EXCEEDED`.
+    kept in `metadata["reason"]`. `metadata["code"]` is the code, such as `DEADLINE_EXCEEDED`. An
+    error of gRPC's own, when nobody answers, names the address.
     """
     kind, reason = _BY_CODE.get(error.code(), (Corrupt, Reason.INTERNAL))
     details = _details(error)
@@ -66,12 +67,15 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> AgentdError:
         except ValueError:
             metadata["reason"] = info.reason
     metadata["code"] = error.code().name
+    message = error.details() or error.code().name
+    if info is None and kind is Unavailable:
+        message = f"no answer from {address}: {message.rpartition(': ')[2]}"
     bad_request = _find(details, error_details_pb2.BadRequest)
     violations = bad_request.field_violations if bad_request is not None else ()
     retry = _find(details, error_details_pb2.RetryInfo)
     return kind(
         reason,
-        error.details() or error.code().name,
+        message,
         metadata=metadata,
         faults=tuple(FieldFault(fault.field, fault.description) for fault in violations),
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,

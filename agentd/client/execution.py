@@ -141,19 +141,7 @@ def make_execution(
     invocation: Invocation, report: Callable[[str, float], None] | None = None
 ) -> Execution:
     """Return the execution of an invocation, not started."""
-    deadline = None
-    if invocation.HasField("deadline"):
-        deadline = invocation.deadline.ToDatetime(tzinfo=UTC)
-    context = ToolContext(
-        call=invocation.call,
-        attempt=invocation.attempt,
-        idempotency_key=invocation.idempotency_key,
-        deadline=deadline,
-        permissions=tuple(invocation.permissions),
-        traceparent=invocation.traceparent,
-        report=report,
-    )
-    return Execution(invocation, context)
+    return Execution(invocation, ToolContext(invocation, report))
 
 
 def unknown_outcome(invocation: Invocation, message: str) -> Completion:

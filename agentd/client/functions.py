@@ -39,8 +39,6 @@ class ToolOptions:
     timeout_s: float | None = None
     reconcile: Function | None = None
     simulate: Function | None = None
-    name: str = ""
-    description: str = ""
     permissions: tuple[str, ...] = ()
 
 
@@ -55,8 +53,6 @@ def tool(
     timeout: float | None = ...,
     reconcile: Function | None = ...,
     simulate: Function | None = ...,
-    name: str = ...,
-    description: str = ...,
     permissions: Sequence[str] = ...,
 ) -> Callable[[F], F]: ...
 
@@ -69,8 +65,6 @@ def tool(
     timeout: float | None = None,
     reconcile: Function | None = None,
     simulate: Function | None = None,
-    name: str = "",
-    description: str = "",
     permissions: Sequence[str] = (),
 ) -> F | Callable[[F], F]:
     """Say what calling a function a second time would do, and more; return it unchanged.
@@ -82,9 +76,7 @@ def tool(
     """
     if effect not in _EFFECTS:
         raise invalid_field("effect", f"{effect!r} is none of {', '.join(filter(None, _EFFECTS))}")
-    options = ToolOptions(
-        effect, timeout, reconcile, simulate, name, description, tuple(permissions)
-    )
+    options = ToolOptions(effect, timeout, reconcile, simulate, tuple(permissions))
 
     def mark(marked: F) -> F:
         setattr(marked, _MARK, options)
@@ -134,10 +126,10 @@ def hosted_tool(function: Function, toolset: str) -> HostedTool:
     options = options_of(function) or ToolOptions()
     text, notes = _documentation(inspect.getdoc(function) or "")
     execute = _signature(function, notes)
-    name = options.name or function.__name__
+    name = function.__name__
     manifest = Tool(
         name=f"toolsets/{toolset}/tools/{name}",
-        description=options.description or text or name.replace("_", " "),
+        description=text or name.replace("_", " "),
         input_schema_json=json.dumps(execute.arguments.schema, ensure_ascii=False),
         effect=_EFFECTS[options.effect],
         reconcile=options.reconcile is not None,

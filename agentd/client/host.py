@@ -29,13 +29,13 @@ from agentd.v1.tool_host_service_pb2 import (
     HostInstruction,
     Invocation,
     WatchCallsRequest,
-    WatchCallsResponse,
 )
 from agentd.v1.tool_pb2 import Tool
 
 DEFAULT_CAPACITY = 16
 REGISTER_S = 30.0
 DRAIN_S = 10.0
+THREAD_NAME = "agentd-tool"
 STOP_S = 2.0
 
 _LOG = logging.getLogger("agentd.client")
@@ -93,7 +93,7 @@ class ToolHost:
     async def _serve(self) -> AsyncIterator[None]:
         self._reports = Reports(self._transport)
         self._registered = asyncio.Event()
-        self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix="agentd-tool")
+        self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix=THREAD_NAME)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -132,11 +132,10 @@ class ToolHost:
         pauses = self._transport.retry.pauses()
         while True:
             try:
-                async with aclosing(self._messages()) as messages:
-                    async for message in messages:
+                async with aclosing(self._instructions()) as instructions:
+                    async for instruction in instructions:
                         pauses = self._transport.retry.pauses()
-                        for instruction in message.instructions:
-                            self._obey(instruction)
+                        self._obey(instruction)
                 cut: AgentdError = Unavailable(Reason.UNREACHABLE, "the daemon ended the stream")
             except AgentdError as error:
                 replaced = error.reason is Reason.HOST_REPLACED
@@ -147,7 +146,7 @@ class ToolHost:
             self._cut = cut
             await asyncio.sleep(next(pauses) + (cut.retry_after_s or 0))
 
-    async def _messages(self) -> AsyncGenerator[WatchCallsResponse]:
+    async def _instructions(self) -> AsyncGenerator[HostInstruction]:
         request = WatchCallsRequest(
             host=self.id,
             toolset=f"toolsets/{self.toolset}",
@@ -157,9 +156,10 @@ class ToolHost:
         call = self._transport.stream(request)
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
-                yield message
+                for instruction in message.instructions:
+                    yield instruction
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, self._transport.address) from error
         finally:
             call.cancel()
 

@@ -1,7 +1,7 @@
 """The contract's resources as methods of Python: one class a service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -9,8 +9,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from agentd.client.transport import Transport
 from agentd.v1 import (
     agent_service_pb2,
-    event_pb2,
-    event_service_pb2,
     run_service_pb2,
     session_service_pb2,
     system_service_pb2,
@@ -123,7 +121,7 @@ class Sessions:
 
 
 class Runs:
-    """Starts, steers and ends runs, and reads their calls: RunService, and ListEvents."""
+    """Starts, steers and ends runs, and reads their calls: RunService."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -142,13 +140,11 @@ class Runs:
         model: str = "",
         tools: Iterable[str] = (),
         budget: Budget | None = None,
-        annotations: Mapping[str, str] | None = None,
     ) -> run_service_pb2.CreateRunResponse:
         """Create a run from what most runs are made of. Names are resource names."""
         run = Run(goal=goal, agent=agent, session=session, model=model, tools=tuple(tools))
         if budget is not None:
             run.budget.CopyFrom(budget)
-        run.annotations.update(annotations or {})
         return await self.create(run)
 
     async def get(self, name: str) -> Run:
@@ -224,17 +220,6 @@ class Runs:
     async def resolve_call(self, request: run_service_pb2.ResolveCallRequest) -> Call:
         """Say what became of a call whose outcome is unknown."""
         return (await self._transport.call(request, run_service_pb2.ResolveCallResponse)).call
-
-    async def events(
-        self, name: str, *, kinds: Iterable[str] = ()
-    ) -> AsyncIterator[event_pb2.Event]:
-        """Yield the events of a run that are recorded by now, oldest first."""
-        request = event_service_pb2.ListEventsRequest(
-            filter=event_service_pb2.EventFilter(runs=(name,), kinds=tuple(kinds)), page_size=1000
-        )
-        async for page in self._transport.pages(request, event_service_pb2.ListEventsResponse):
-            for event in page.events:
-                yield event
 
 
 class Tools:

@@ -93,7 +93,7 @@ class Transport:
         try:
             answer: Message = await send(request, metadata=self._metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, self.address) from error
         return answer
 
     def _callable(self, method: Method) -> Any:

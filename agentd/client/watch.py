@@ -57,39 +57,50 @@ class Watch:
         self._sequences = dict(sequences or {})
         self._checked = not request.filter.kinds
         self._gap_after: int | None = None
+        self._lost_at: float | None = None
+        self._pauses = transport.retry.pauses()
 
     async def __aiter__(self) -> AsyncIterator[Event | Delta]:
-        now = asyncio.get_running_loop().time
-        pauses = self._transport.retry.pauses()
-        lost_at: float | None = None
         if self.revision < 0:
             # "From now on" is asked once: a stream cut before its first message would skip events.
             info = await self._transport.call(GetInfoRequest(), GetInfoResponse)
             self.revision = info.revision
         while True:
             try:
-                async with aclosing(self._batches()) as batches:
-                    async for batch in batches:
-                        pauses, lost_at = self._transport.retry.pauses(), None
-                        for event in batch.events:
-                            if self._is_next(event):
-                                yield event
-                        for delta in batch.deltas:
-                            yield delta
-                        self.revision = max(self.revision, batch.progress_revision)
+                async with aclosing(self._items()) as items:
+                    async for item in items:
+                        yield item
+            except AgentdError as error:
+                if not self._resumable(error):
+                    raise
+                await self._interrupted(error)
+            else:
                 if self._request.until_ended:
                     return
-                error: AgentdError = Unavailable(Reason.UNREACHABLE, "the daemon ended the stream")
-            except AgentdError as failure:
-                if not self._resumable(failure):
-                    raise
-                error = failure
-            lost_at = now() if lost_at is None else lost_at
-            if now() - lost_at >= self._outage_s:
-                raise error
-            if self._on_interruption is not None:
-                self._on_interruption(error)
-            await asyncio.sleep(next(pauses) + (error.retry_after_s or 0))
+                await self._interrupted(Unavailable(Reason.UNREACHABLE, "the stream was ended"))
+
+    async def _items(self) -> AsyncGenerator[Event | Delta]:
+        """Yield what is new on one stream."""
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
+                self._pauses, self._lost_at = self._transport.retry.pauses(), None
+                for event in batch.events:
+                    if self._is_next(event):
+                        yield event
+                for delta in batch.deltas:
+                    yield delta
+                self.revision = max(self.revision, batch.progress_revision)
+
+    async def _interrupted(self, error: AgentdError) -> None:
+        """Pause before the next stream; raise the error when the outage has lasted too long."""
+        now = asyncio.get_running_loop().time()
+        if self._lost_at is None:
+            self._lost_at = now
+        if now - self._lost_at >= self._outage_s:
+            raise error
+        if self._on_interruption is not None:
+            self._on_interruption(error)
+        await asyncio.sleep(next(self._pauses) + (error.retry_after_s or 0))
 
     async def _batches(self) -> AsyncGenerator[WatchResponse]:
         """Yield the messages of one stream that starts after `revision`."""
@@ -106,7 +117,7 @@ class Watch:
                     return
                 yield batch
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, self._transport.address) from error
         except TimeoutError as error:
             message = f"the daemon was silent for {SILENCE_S:.0f} s"
             raise Unavailable(Reason.UNREACHABLE, message) from error

@@ -2,9 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -96,13 +95,20 @@ def unknown_key(name: str, siblings: Iterable[str], origin: Origin) -> InvalidRe
     known = sorted(siblings)
     # A misspelt last part is nearer than a whole path suggests, so parts are compared.
     last = name.rpartition(".")[2]
-    near = get_close_matches(last, [key.rpartition(".")[2] for key in known], n=1, cutoff=0.6)
-    if near:
-        hint = next(key for key in known if key.rpartition(".")[2] == near[0])
+    near = nearest(last, [key.rpartition(".")[2] for key in known], 0.6)
+    if near is not None:
+        hint = next(key for key in known if key.rpartition(".")[2] == near)
         advice = f"did you mean '{hint}'?"
     else:
         advice = f"there are: {', '.join(known)}"
     return invalid_config(f"there is no key '{name}'; {advice}", origin, name)
+
+
+def nearest(word: str, words: Sequence[str], similarity: float) -> str | None:
+    """Return the most similar word, from a similarity of 0 to 1 on."""
+    from difflib import get_close_matches  # noqa: PLC0415 - few starts need it
+
+    return next(iter(get_close_matches(word, words, 1, similarity)), None)
 
 
 def read_secret(path: Path, origin: Origin, key: str) -> Secret:

@@ -1,6 +1,8 @@
 """Find the line on which each key of a TOML document stands, which the standard parser forgets."""
 
 import re
+import tomllib
+from typing import Any
 
 Path = tuple[str, ...]
 
@@ -55,10 +57,10 @@ def _line_end(text: str, position: int) -> int:
 
 
 def _parts(dotted: str) -> Path:
-    return tuple(_unquoted(part) for part in re.findall(_PART, dotted))
-
-
-def _unquoted(part: str) -> str:
-    if part[0] == '"':
-        return re.sub(r"\\(.)", r"\1", part[1:-1])
-    return part[1:-1] if part[0] == "'" else part
+    """Return the parts of a key, whose quotes and escapes the standard parser knows best."""
+    level: Any = tomllib.loads(f"{dotted} = 0")
+    parts = []
+    while isinstance(level, dict):
+        ((part, level),) = level.items()
+        parts.append(part)
+    return tuple(parts)

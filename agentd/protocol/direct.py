@@ -123,7 +123,7 @@ def _serve_calls(state: State, started: RunStarted) -> tuple[Effect, ...]:
             effects.append(_close(call, CallState.DENIED, error))
             continue
         left -= 1 if call.attempt == 0 else 0
-        if call.effect.repeatable and call.attempt >= started.max_attempts:
+        if call.effect.repeatable and call.attempt >= started.max_call_attempts:
             error = CallError(CallErrorReason.ATTEMPTS, f"no outcome after {call.attempt} attempts")
             effects.append(_close(call, CallState.FAILED, error))
         elif room > 0:

@@ -169,7 +169,7 @@ def _evolve_run(
         case RunEnded():
             if state.calls or state.in_flight:
                 raise IllegalEvent(state, event, "something is still in progress")
-            return replace(state, run=event.state, waiting=None)
+            return replace(state, run=event.state, waiting=None, ended=event)
         case _:
             assert_never(event)
 

@@ -117,5 +117,5 @@ def decode_state(body: bytes) -> State:
 def _decode(decoder: msgspec.msgpack.Decoder[_Stored], body: bytes) -> _Stored:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise Corrupt(Reason.JOURNAL_CORRUPT, f"the journal cannot be decoded: {error}") from error

@@ -1,11 +1,12 @@
 """Runs: creating, steering, ending and reading them. Knows no protobuf and no transport."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from agentd.agent.budget import Budget
-from agentd.agent.call import Call, fold_calls
+from agentd.agent.call import Call
 from agentd.agent.events import (
     CallEnded,
     CallRetried,
@@ -21,28 +22,25 @@ from agentd.agent.events import (
     RunState,
 )
 from agentd.agent.hosting import Abandon, Reconciled, ReconciledFailure, Resolution, Retry
-from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity, SessionId
 from agentd.agent.run import Run, RunView
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
-from agentd.agent.tool import CallError, CallErrorReason, CallState, Tool
+from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.context.transcript import Transcript
-from agentd.errors import Conflict, NotFound, Reason, Unavailable
+from agentd.errors import Conflict, Exhausted, Reason, Unavailable
 from agentd.protocol.machine import evolve
 from agentd.runtime.claims import RequestClaims, request_digest
-from agentd.runtime.driver import Driver, Posting
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.library import Library
-from agentd.runtime.ports import Clock, Entropy, Journal, Record, RunQuery, StoredRun
+from agentd.runtime.ports import Clock, Entropy, Journal, Record
+from agentd.runtime.reading import Reading
 from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
-from agentd.runtime.watch import Delta
-from agentd.tools.registry import Registry, decode_manifest, encode_manifest
 
-TOOL_KIND = "tool"
-"""Records that hold the manifests of tools, by digest."""
-_PAGE = 1_000
+MAX_UNREAD = 1_000
+"""Messages that may wait for a run's next turn."""
 _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
 
@@ -84,8 +82,10 @@ class Engine:
         library: Library,
         sessions: Sessions,
         claims: RequestClaims,
-        registry: Registry,
         starting: Starting,
+        scheduler: Scheduler,
+        reading: Reading,
+        hosts: Hosts,
         clock: Clock,
         entropy: Entropy,
         limits: RunLimits,
@@ -94,43 +94,17 @@ class Engine:
         self._library = library
         self._sessions = sessions
         self._claims = claims
-        self._registry = registry
         self._starting = starting
+        self._scheduler = scheduler
+        self._reading = reading
+        self._hosts = hosts
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self._ended: dict[RunKey, list[asyncio.Future[None]]] = {}
-        self._publish: Callable[[Delta], None]
-        self._scheduler: Scheduler
-        self._hosts: Hosts
         self.draining = False
-
-    def connect(
-        self, scheduler: Scheduler, hosts: Hosts, publish_delta: Callable[[Delta], None]
-    ) -> None:
-        """Join the parts that need each other. Called once, by the composition root."""
-        self._scheduler = scheduler
-        self._hosts = hosts
-        self._publish = publish_delta
-
-    def unfinished_run_count(self) -> int:
-        """Return how many runs have not ended."""
-        return self._scheduler.unfinished_count
+        """Whether the daemon is going down."""
 
     # Life.
-
-    async def recover(self) -> None:
-        """Take over what the journal holds: tools, and the runs that have not ended."""
-        for namespace in await self._journal.namespaces(TOOL_KIND):
-            after = ""
-            while records := await self._journal.list_newest(
-                TOOL_KIND, namespace, after=after, limit=_PAGE
-            ):
-                self._registry.restore(
-                    decode_manifest(namespace, record.id, record.body) for record in records
-                )
-                after = records[-1].id
-        self._scheduler.recover(await self._journal.unfinished_runs())
 
     async def drain(self, timeout_s: float) -> bool:
         """Start nothing new and let what is in progress end; return whether it has."""
@@ -149,22 +123,28 @@ class Engine:
         """
         if self.draining:
             raise _draining()
+        self._scheduler.check_room()
+        # A caller that goes away must not leave a run that is stored and that nobody drives.
+        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+
+    async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
         namespace, method = request.namespace, "CreateRun"
         digest = request_digest(request) if request_id else ""
         async with self._claims.hold(namespace, request_id):
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
                 name, _, first = answer.partition("@")
-                return await self.get_run(namespace, RunId(name)), int(first)
+                return await self._reading.get_run(namespace, RunId(name)), int(first)
             run_id = request.id or RunId(self._entropy.id("r"))
             revision = self._journal.revision
             records = self._claims.records(
                 namespace, request_id, method, digest, f"{run_id}@{revision}"
             )
-            run = await self._describe(request, run_id)
             if request.session is None:
-                return await self._create(run, records), revision
+                return await self._create(await self._describe(request, run_id), records), revision
+            # Described under the session's lock, so that its runs are counted as they are created.
             async with self._sessions.hold_session(namespace, request.session):
+                run = await self._describe(request, run_id)
                 record = await self._sessions.session_run(namespace, request.session, run_id)
                 return await self._create(run, (*records, record)), revision
 
@@ -193,11 +173,17 @@ class Engine:
         created = RunCreated(
             identity.agent, spec.agent_revision, spec.goal, spec.budget, identity.session
         )
-        await self._journal.create_run(run, (created,), records)
+        try:
+            await self._journal.create_run(run, (created,), records)
+        except Unavailable:
+            # Nobody knows whether it is stored. If it is, it has to be driven like any other.
+            stored = await self._journal.get_run(identity.namespace, identity.id)
+            if stored is None or stored.run.identity != identity:
+                raise
         driver = self._scheduler.driver(identity)
         transcript = Transcript()
         transcript.add(created)
-        driver.fresh(StoredRun(run, last_sequence=1), evolve(State(), created), transcript)
+        driver.begin_fresh(run, evolve(State(), created), transcript)
         self._scheduler.add(driver)
         return run
 
@@ -210,13 +196,19 @@ class Engine:
 
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
-        identity = await self._identify(namespace, run)
-        method, digest = "SendMessage", request_digest((run, text)) if request_id else ""
+        identity = (await self._reading.get_run(namespace, run)).identity
+        return await self._scheduler.carry_out(
+            partial(self._send_once, identity, text, request_id)
+        )
+
+    async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
+        namespace, method = identity.namespace, "SendMessage"
+        digest = request_digest((identity.id, text)) if request_id else ""
         async with self._claims.hold(namespace, request_id):
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
                 return int(answer)
-            revision = await self._settle(identity, _post_message, text)
+            revision = await self._scheduler.settle(identity, _post_message, text)
             records = self._claims.records(namespace, request_id, method, digest, str(revision))
             if records:
                 await self._journal.put(records)
@@ -224,16 +216,16 @@ class Engine:
 
     async def pause_run(self, namespace: Namespace, run: RunId) -> Run:
         """Stop new work of a run. Raises Conflict (WRONG_RUN_STATE)."""
-        identity = await self._identify(namespace, run)
-        if (await self.get_run(namespace, run)).view.state is not RunState.PAUSED:
-            await self._settle(identity, _pause)
-        return await self.get_run(namespace, run)
+        identity = (await self._reading.get_run(namespace, run)).identity
+        if (await self._reading.get_run(namespace, run)).view.state is not RunState.PAUSED:
+            await self._scheduler.settle(identity, _pause)
+        return await self._reading.get_run(namespace, run)
 
     async def resume_run(self, namespace: Namespace, run: RunId) -> Run:
         """Let a paused run go on. Raises Conflict (WRONG_RUN_STATE)."""
-        identity = await self._identify(namespace, run)
-        await self._settle(identity, _resume)
-        return await self.get_run(namespace, run)
+        identity = (await self._reading.get_run(namespace, run)).identity
+        await self._scheduler.settle(identity, _resume)
+        return await self._reading.get_run(namespace, run)
 
     async def cancel_run(
         self, namespace: Namespace, run: RunId, *, reason: str, timeout_ms: int
@@ -242,13 +234,13 @@ class Engine:
 
         Raises Conflict (WRONG_RUN_STATE) when the run has ended otherwise.
         """
-        identity = await self._identify(namespace, run)
+        identity = (await self._reading.get_run(namespace, run)).identity
         loop = asyncio.get_running_loop()
         start = loop.time()
-        present = (await self.get_run(namespace, run)).view.state
+        present = (await self._reading.get_run(namespace, run)).view.state
         if present not in (RunState.CANCELLED, RunState.CANCELLING):
-            await self._settle(identity, _cancel, reason, timeout_ms)
-        ended = await self.wait_run(namespace, run, timeout_ms / 1000 + _CANCEL_MARGIN_S)
+            await self._scheduler.settle(identity, _cancel, reason, timeout_ms)
+        ended = await self._reading.wait_run(namespace, run, timeout_ms / 1000 + _CANCEL_MARGIN_S)
         elapsed_ms = int((loop.time() - start) * 1000)
         return await self._report(ended, elapsed_ms), ended
 
@@ -264,170 +256,14 @@ class Engine:
 
         Raises NotFound (CALL_NOT_FOUND), Conflict (WRONG_CALL_STATE).
         """
-        present = await self.get_call(namespace, run, call)
+        present = await self._reading.get_call(namespace, run, call)
         if present.state is not CallState.UNKNOWN:
             raise _wrong_call_state(run, call, present.state)
-        identity = await self._identify(namespace, run)
-        await self._settle(identity, _resolve, call, resolution, reason)
-        return await self.get_call(namespace, run, call)
-
-    # Reading.
-
-    async def get_run(self, namespace: Namespace, run: RunId) -> Run:
-        """Return a run as it stands. Raises NotFound (RUN_NOT_FOUND)."""
-        driver = self._scheduler.live(namespace, run)
-        if driver:
-            return Run(driver.identity, driver.spec, driver.view)
-        stored = await self._journal.get_run(namespace, run)
-        if stored is None:
-            raise NotFound(
-                Reason.RUN_NOT_FOUND,
-                f"there is no run {run!r}",
-                metadata={"run": f"runs/{run}"},
-            )
-        return self._present(stored)
-
-    async def list_runs(
-        self, query: RunQuery, *, before: RunKey | None, limit: int
-    ) -> Sequence[Run]:
-        """Return runs with keys below `before`, newest first."""
-        wide = query.states
-        if any(not state.ended for state in wide):
-            # The index may lag behind a run in memory: look at every unfinished one.
-            wide = wide | {state for state in RunState if not state.ended}
-        runs: list[Run] = []
-        while len(runs) < limit:
-            stored = await self._journal.list_runs(
-                replace(query, states=wide), before=before, limit=limit
-            )
-            for item in stored:
-                run = self._present(item)
-                if not query.states or run.view.state in query.states:
-                    runs.append(run)
-            if len(stored) < limit:
-                break
-            before = stored[-1].run.identity.key
-        return runs[:limit]
-
-    async def wait_run(self, namespace: Namespace, run: RunId, timeout_s: float) -> Run:
-        """Return a run once it has ended, or as it is when the timeout has passed."""
-        present = await self.get_run(namespace, run)
-        if present.view.state.ended:
-            return present
-        ended = asyncio.get_running_loop().create_future()
-        waiters = self._ended.setdefault(present.identity.key, [])
-        waiters.append(ended)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await ended
-        except TimeoutError:
-            waiters.remove(ended)
-        return await self.get_run(namespace, run)
-
-    async def list_calls(self, namespace: Namespace, run: RunId | None) -> Sequence[Call]:
-        """Return the calls of a run, or of every unfinished run of the namespace."""
-        if run is not None:
-            return await self._calls(await self._identify(namespace, run))
-        calls: list[Call] = []
-        for identity in self._scheduler.unfinished():
-            if identity.namespace == namespace:
-                calls.extend(await self._calls(identity))
-        return calls
-
-    async def get_call(self, namespace: Namespace, run: RunId, call: CallId) -> Call:
-        """Return a call. Raises NotFound (RUN_NOT_FOUND, CALL_NOT_FOUND)."""
-        identity = await self._identify(namespace, run)
-        for candidate in await self._calls(identity):
-            if candidate.id == call:
-                return candidate
-        raise NotFound(
-            Reason.CALL_NOT_FOUND,
-            f"run {run!r} has no call {call!r}",
-            metadata={"call": f"runs/{run}/calls/{call}"},
-        )
-
-    # What hosts need of the engine.
-
-    async def settle(
-        self, run: RunIdentity, build: Callable[..., Event], *arguments: object
-    ) -> None:
-        """Record the event that `build(state, *arguments)` returns."""
-        await self._settle(run, build, *arguments)
-
-    def settle_soon(
-        self, run: RunIdentity, build: Callable[..., Event], *arguments: object
-    ) -> None:
-        """The same without waiting; what `build` raises is dropped."""
-        self._scheduler.post(run, Posting(build=build, arguments=arguments))
-
-    def wake(self, run: RunIdentity) -> None:
-        """Have a run look again at what it is owed."""
-        self._scheduler.wake(run)
-
-    async def find(self, namespace: Namespace, run: RunId) -> RunIdentity | None:
-        """Return a run's identity, or None."""
-        driver = self._scheduler.live(namespace, run)
-        if driver:
-            return driver.identity
-        stored = await self._journal.get_run(namespace, run)
-        return stored.run.identity if stored else None
-
-    async def has_call(self, run: RunIdentity, call: CallId) -> bool:
-        """Whether the run's model ever asked for the call."""
-        return any(candidate.id == call for candidate in await self._calls(run))
-
-    async def register_tools(self, namespace: Namespace, tools: Sequence[Tool]) -> None:
-        """Check manifests and make them known, durably."""
-        manifests = self._registry.register(namespace, tools, time_ms=self._clock.now_ms())
-        if manifests:
-            await self._journal.put(
-                [
-                    Record(TOOL_KIND, namespace, manifest.digest, encode_manifest(manifest))
-                    for manifest in manifests
-                ]
-            )
-            self._registry.stored(manifests)
-
-    def publish_delta(self, delta: Delta) -> None:
-        """Pass a piece of something unfinished on to watchers."""
-        self._publish(delta)
-
-    def run_ended(self, driver: Driver) -> None:
-        """Tell everybody who waits for a run that it has ended."""
-        if driver.identity.session and driver.transcript:
-            self._starting.remember(driver.identity, driver.transcript.closing())
-        for waiter in self._ended.pop(driver.identity.key, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+        identity = (await self._reading.get_run(namespace, run)).identity
+        await self._scheduler.settle(identity, _resolve, call, resolution, reason)
+        return await self._reading.get_call(namespace, run, call)
 
     # Inside.
-
-    async def _identify(self, namespace: Namespace, run: RunId) -> RunIdentity:
-        return (await self.get_run(namespace, run)).identity
-
-    async def _settle(
-        self, run: RunIdentity, build: Callable[..., Event], *arguments: object
-    ) -> int:
-        ack: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._scheduler.post(run, Posting(build=build, arguments=arguments, ack=ack))
-        return await ack
-
-    def _present(self, stored: StoredRun) -> Run:
-        identity = stored.run.identity
-        driver = self._scheduler.live(identity.namespace, identity.id)
-        if driver:
-            return Run(identity, stored.run.spec, driver.view)
-        view = replace(stored.run.view, last_sequence=stored.last_sequence)
-        return Run(identity, stored.run.spec, view)
-
-    async def _calls(self, identity: RunIdentity) -> Sequence[Call]:
-        calls = fold_calls(await self._journal.read_run(identity))
-        return [
-            replace(call, lease_expire_time_ms=self._hosts.expire_time_ms(identity, call.id))
-            if call.state is CallState.LEASED
-            else call
-            for call in calls.values()
-        ]
 
     async def _report(self, run: Run, elapsed_ms: int) -> CancelReport:
         driver = self._scheduler.live(run.identity.namespace, run.identity.id)
@@ -457,6 +293,10 @@ def _still_running(state: State) -> list[CancelEntry]:
 def _post_message(state: State, text: str) -> Event:
     if state.run.ended or state.stopping:
         raise _wrong_run_state(state, "given a message")
+    if state.unread >= MAX_UNREAD:
+        limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
+        message = f"{MAX_UNREAD} messages wait for the run's next turn"
+        raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
     return MessagePosted(text)
 
 

@@ -153,7 +153,8 @@ class Library:
                     namespace, request_id, method, digest, _answer(changed)
                 )
                 if changed == present:
-                    await self._journal.put(claim)
+                    if claim:
+                        await self._journal.put(claim)
                     return present
                 return await self._store(changed, claim)
 

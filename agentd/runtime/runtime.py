@@ -3,20 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE
 from agentd.agent.spec import Agent
 from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
-from agentd.runtime.driver import LocalTool, Surroundings
+from agentd.runtime.driver import Driver
 from agentd.runtime.engine import Engine
-from agentd.runtime.hosts import Hosts, LeaseLimits
+from agentd.runtime.hosting import Hosting
+from agentd.runtime.hosts import Hosts
+from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Entropy, Journal, Models
+from agentd.runtime.reading import Reading
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
+from agentd.runtime.surroundings import LocalTool, Surroundings
+from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
 from agentd.tools.registry import Registry
 
@@ -40,19 +45,73 @@ class RuntimeLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
-    """The parts of the runtime that services talk to."""
+class Outside:
+    """What the runtime is built around."""
 
-    engine: Engine
-    library: Library
-    sessions: Sessions
-    registry: Registry
-    hosts: Hosts
-    watches: Watches
-    scheduler: Scheduler
     journal: Journal
     models: Models
-    local_tools: dict[str, LocalTool] = field(default_factory=dict)
+    clock: Clock
+    entropy: Entropy
+    local_tools: Mapping[str, LocalTool] | None = None
+    """Tools that run in this process, by `toolset/tool`."""
+    boundary: Callable[[str], None] | None = None
+    """Called between an effect's record and its dispatch, after its dispatch, and when a fact
+    arrives: the points at which the crash tests kill."""
+
+
+class Runtime:
+    """The parts of the runtime, joined. Nothing starts before `serving`."""
+
+    def __init__(self, outside: Outside, limits: RuntimeLimits | None = None) -> None:
+        limits = limits or RuntimeLimits()
+        journal, clock, entropy = outside.journal, outside.clock, outside.entropy
+        self.journal = journal
+        claims = RequestClaims(journal, clock)
+        leases = Leases()
+        timers = Timers(clock)
+        self.registry = Registry()
+        self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
+        self.sessions = Sessions(journal, clock, entropy, claims)
+        self.watches = Watches(journal, limits.watches)
+        self.hosts = Hosts(leases, clock, entropy, limits.leases)
+        self._starting = Starting(
+            journal=journal,
+            library=self.library,
+            models=outside.models,
+            registry=self.registry,
+            clock=clock,
+            limits=limits.runs,
+        )
+        self.scheduler = Scheduler(
+            self._surroundings(outside, timers, limits), timers, clock, entropy, limits.scheduler
+        )
+        self.reading = Reading(journal, self.scheduler, leases)
+        self.hosting = Hosting(
+            journal=journal,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            reading=self.reading,
+            watches=self.watches,
+            hosts=self.hosts,
+            leases=leases,
+            clock=clock,
+            limits=limits.leases,
+        )
+        self.engine = Engine(
+            journal=journal,
+            library=self.library,
+            sessions=self.sessions,
+            claims=claims,
+            starting=self._starting,
+            scheduler=self.scheduler,
+            reading=self.reading,
+            hosts=self.hosts,
+            clock=clock,
+            entropy=entropy,
+            limits=limits.runs,
+        )
+        self.hosts.wake = self.scheduler.wake
+        self.scheduler.on_ended = self._run_ended
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -61,83 +120,43 @@ class Runtime:
             ready = asyncio.Event()
             tasks = [
                 group.create_task(self.scheduler.serve(ready.set)),
-                group.create_task(self.hosts.sweep()),
+                group.create_task(self.hosting.sweep()),
             ]
             try:
                 await ready.wait()
-                await self.engine.recover()
+                await self.hosting.restore_tools()
+                self.scheduler.recover(await self.journal.unfinished_runs())
                 yield
             finally:
                 for task in tasks:
                     task.cancel()
 
+    def _surroundings(
+        self, outside: Outside, timers: Timers, limits: RuntimeLimits
+    ) -> Surroundings:
+        asking = Asking(
+            models=outside.models,
+            registry=self.registry,
+            clock=outside.clock,
+            entropy=outside.entropy,
+            instructions=self._starting.instructions,
+            publish_delta=self.watches.publish_delta,
+            timeout_s=limits.model_timeout_s,
+        )
+        return Surroundings(
+            outside.journal,
+            self._starting,
+            asking,
+            self.hosts,
+            self.registry,
+            outside.clock,
+            timers.wake_at,
+            timers.stop_at,
+            dict(outside.local_tools or {}),
+            outside.boundary,
+        )
 
-def build_runtime(
-    journal: Journal,
-    models: Models,
-    clock: Clock,
-    entropy: Entropy,
-    *,
-    limits: RuntimeLimits | None = None,
-    local_tools: Mapping[str, LocalTool] | None = None,
-    default_agent: Agent = _DEFAULT_AGENT,
-    boundary: Callable[[str], None] | None = None,
-) -> Runtime:
-    """Build the runtime. Nothing starts before `Runtime.serving`.
-
-    `boundary` is called between an effect's record and its dispatch, after its dispatch, and when a
-    fact arrives: the points at which the crash tests kill.
-    """
-    limits = limits or RuntimeLimits()
-    registry = Registry()
-    claims = RequestClaims(journal, clock)
-    library = Library(journal, clock, entropy, claims, default_agent)
-    sessions = Sessions(journal, clock, entropy, claims)
-    starting = Starting(
-        journal=journal,
-        library=library,
-        models=models,
-        registry=registry,
-        clock=clock,
-        limits=limits.runs,
-    )
-    engine = Engine(
-        journal=journal,
-        library=library,
-        sessions=sessions,
-        claims=claims,
-        registry=registry,
-        starting=starting,
-        clock=clock,
-        entropy=entropy,
-        limits=limits.runs,
-    )
-    watches = Watches(journal, limits.watches)
-    hosts = Hosts(engine, clock, entropy, limits.leases)
-    asking = Asking(
-        models=models,
-        registry=registry,
-        clock=clock,
-        entropy=entropy,
-        instructions=starting.instructions,
-        publish_delta=watches.publish_delta,
-        timeout_s=limits.model_timeout_s,
-    )
-    tools = dict(local_tools or {})
-    around = Surroundings(
-        journal=journal,
-        asking=asking,
-        hosts=hosts,
-        registry=registry,
-        clock=clock,
-        local_tools=tools,
-        load_transcript=starting.transcript,
-        resolve_start=starting.start,
-        boundary=boundary,
-    )
-    scheduler = Scheduler(around, clock, entropy, engine.run_ended, limits.scheduler)
-    around.connect(scheduler.wake_at, scheduler.watch_deadline)
-    engine.connect(scheduler, hosts, watches.publish_delta)
-    return Runtime(
-        engine, library, sessions, registry, hosts, watches, scheduler, journal, models, tools
-    )
+    def _run_ended(self, driver: Driver) -> None:
+        if driver.identity.session and driver.transcript:
+            self._starting.remember(driver.identity, driver.transcript.closing())
+        self.reading.run_ended(driver)

@@ -1,4 +1,4 @@
-"""Resolve what a run starts with: its agent, its model, its tools and the conversation it continues."""
+"""Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -26,8 +26,10 @@ class RunLimits:
 
     budget: Budget = Budget(max_turns=100)
     max_parallel_calls: int = 8
-    max_attempts: int = 5
-    """Attempts of one model turn, and of one call that may be repeated."""
+    model_attempts: int = 5
+    """Attempts of one model turn."""
+    call_attempts: int = 3
+    """Attempts of one call that may be repeated."""
 
 
 class Starting:
@@ -81,7 +83,8 @@ class Starting:
             context_tokens=_context_tokens(agent, tools, earlier),
             max_output_tokens=info.max_output_tokens,
             max_parallel_calls=agent.max_parallel_calls or self._limits.max_parallel_calls,
-            max_attempts=self._limits.max_attempts,
+            max_attempts=self._limits.model_attempts,
+            max_call_attempts=self._limits.call_attempts,
             on_unknown=agent.on_unknown,
             deadline_ms=self._clock.now_ms() + wall_ms if wall_ms else 0,
         )

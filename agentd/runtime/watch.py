@@ -1,14 +1,14 @@
 """Watching the journal: batches of entries for any number of readers, from any revision.
 
-A reader first reads the journal from its revision in pages, then joins a channel. Readers with the
-same selector share one channel and its batches, so that an entry is matched and encoded once for all
-of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at once. The
-stream is a view of the journal: nothing is published that is not durable, and deltas, which are not,
-carry no revision.
+A reader first reads the journal from its revision in pages, then joins a channel. Readers with
+the same selector share one channel and its batches, so that an entry is matched and encoded once
+for all of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at
+once. The stream is a view of the journal: nothing is published that is not durable, and deltas,
+which are not, carry no revision.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from agentd.agent.events import Entry, RunEnded
@@ -130,7 +130,7 @@ class Watches:
         include_deltas: bool = False,
         progress_interval_s: float | None = None,
         until_ended: bool = False,
-    ) -> AsyncIterator[WatchBatch]:
+    ) -> AsyncGenerator[WatchBatch, None]:
         """Yield what comes after a revision; -1 means from now on.
 
         Raises OutOfRange (COMPACTED, FUTURE_REVISION), and Exhausted (SLOW_READER) when more waits

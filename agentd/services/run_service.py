@@ -12,6 +12,7 @@ from agentd.agent.ids import RunId, RunKey
 from agentd.agent.tool import CallState
 from agentd.errors import invalid_field
 from agentd.runtime.engine import Engine
+from agentd.runtime.reading import Reading
 from agentd.services import checks, convert, parse
 from agentd.services.caller import Caller
 from agentd.services.pages import cut, parse_page
@@ -38,8 +39,9 @@ class _Place:
 class RunService:
     """The methods of `agentd.v1.RunService` that runs of the protocol `direct` have."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reading: Reading) -> None:
         self._engine = engine
+        self._reading = reading
 
     async def CreateRun(self, request: pb.CreateRunRequest, caller: Caller) -> pb.CreateRunResponse:
         """Create a run, and answer as soon as it is durable."""
@@ -52,7 +54,7 @@ class RunService:
 
     async def GetRun(self, request: pb.GetRunRequest, caller: Caller) -> pb.GetRunResponse:
         """Return a run."""
-        run = await self._engine.get_run(caller.namespace, parse.run_id(request.name))
+        run = await self._reading.get_run(caller.namespace, parse.run_id(request.name))
         return pb.GetRunResponse(run=convert.run(run))
 
     async def ListRuns(self, request: pb.ListRunsRequest, caller: Caller) -> pb.ListRunsResponse:
@@ -60,7 +62,7 @@ class RunService:
         query = parse.run_query(request.filter, caller.namespace)
         page = parse_page(request, int, "ListRuns", caller.namespace, str(request.filter))
         before = None if page.position is None else RunKey(page.position)
-        found = await self._engine.list_runs(query, before=before, limit=page.size + 1)
+        found = await self._reading.list_runs(query, before=before, limit=page.size + 1)
         shown, more = cut([convert.run(run) for run in found], page.size)
         token = page.token(found[len(shown) - 1].identity.key) if more else ""
         return pb.ListRunsResponse(runs=shown, next_page_token=token)
@@ -70,7 +72,7 @@ class RunService:
         run_id, timeout_ms = parse.run_id(request.name), DEFAULT_WAIT_MS
         if request.HasField("timeout"):
             timeout_ms = checks.duration_ms(request.timeout, "timeout", most_ms=MAX_WAIT_MS)
-        run = await self._engine.wait_run(caller.namespace, run_id, timeout_ms / 1000)
+        run = await self._reading.wait_run(caller.namespace, run_id, timeout_ms / 1000)
         return pb.WaitRunResponse(run=convert.run(run))
 
     async def SendMessage(
@@ -112,7 +114,7 @@ class RunService:
         """List the tasks of a run's plan: runs of the protocol `direct` have none."""
         run_id = parse.run_id(request.parent, "parent")
         parse_page(request, int, "ListTasks", caller.namespace, run_id)
-        await self._engine.get_run(caller.namespace, run_id)
+        await self._reading.get_run(caller.namespace, run_id)
         return pb.ListTasksResponse()
 
     async def ListCalls(self, request: pb.ListCallsRequest, caller: Caller) -> pb.ListCallsResponse:
@@ -124,7 +126,7 @@ class RunService:
         )
         scope = (request.parent, *sorted(state.name for state in states))
         page = parse_page(request, _Place, "ListCalls", caller.namespace, *scope)
-        calls = await self._engine.list_calls(caller.namespace, run_id)
+        calls = await self._reading.list_calls(caller.namespace, run_id)
         places = _after(_places(calls), page.position)
         chosen = [(place, call) for place, call in places if not states or call.state in states]
         shown, more = cut([convert.call(call) for _, call in chosen[: page.size + 1]], page.size)
@@ -134,7 +136,7 @@ class RunService:
     async def GetCall(self, request: pb.GetCallRequest, caller: Caller) -> pb.GetCallResponse:
         """Return a call."""
         run_id, call_id = parse.call_name(request.name)
-        call = await self._engine.get_call(caller.namespace, run_id, call_id)
+        call = await self._reading.get_call(caller.namespace, run_id, call_id)
         return pb.GetCallResponse(call=convert.call(call))
 
     async def ResolveCall(

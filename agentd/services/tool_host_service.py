@@ -21,7 +21,7 @@ from agentd.agent.hosting import (
 )
 from agentd.agent.ids import LOCAL_HOST, HostId, check_id, parse_name
 from agentd.errors import InvalidRequest, invalid_field
-from agentd.runtime.hosts import Hosts
+from agentd.runtime.hosting import Hosting
 from agentd.services import checks, convert_host, parse
 from agentd.services.caller import Caller
 from agentd.v1 import tool_host_service_pb2 as pb
@@ -42,15 +42,14 @@ T = TypeVar("T")
 class ToolHostService:
     """The methods of `agentd.v1.ToolHostService`."""
 
-    def __init__(self, hosts: Hosts) -> None:
-        self._hosts = hosts
+    def __init__(self, hosting: Hosting) -> None:
+        self._hosting = hosting
 
     async def WatchCalls(
         self, request: pb.WatchCallsRequest, caller: Caller
     ) -> AsyncGenerator[pb.WatchCallsResponse, None]:
         """Register a host and its tools, then stream what the host is to do."""
-        watch = self._hosts.watch_calls(_registration(request, caller))
-        assert isinstance(watch, AsyncGenerator)
+        watch = self._hosting.watch_calls(_registration(request, caller))
         async with aclosing(watch):  # At once: a host that is gone must not be given calls.
             async for instructions in watch:
                 yield pb.WatchCallsResponse(
@@ -63,7 +62,7 @@ class ToolHostService:
         """Record the outcomes of calls. One that is not valid does not touch the others."""
         checks.count(request.completions, "completions", at_most=MAX_BATCH)
         reports, faulty = _read(request.completions, _completion)
-        statuses = await self._hosts.complete(caller.namespace, reports)
+        statuses = await self._hosting.complete(caller.namespace, reports)
         return pb.CompleteCallsResponse(statuses=_answers(faulty, statuses))
 
     async def ReportProgress(
@@ -72,7 +71,7 @@ class ToolHostService:
         """Pass the progress of calls on, and extend their leases."""
         checks.count(request.reports, "reports", at_most=MAX_BATCH)
         reports, faulty = _read(request.reports, _progress)
-        statuses = await self._hosts.report_progress(caller.namespace, reports)
+        statuses = await self._hosting.report_progress(caller.namespace, reports)
         return pb.ReportProgressResponse(statuses=_answers(faulty, statuses))
 
     async def ExtendLeases(
@@ -81,7 +80,7 @@ class ToolHostService:
         """Extend leases."""
         checks.count(request.leases, "leases", at_most=MAX_BATCH)
         leases, faulty = _read(request.leases, _lease)
-        statuses = await self._hosts.extend(caller.namespace, leases)
+        statuses = await self._hosting.extend(caller.namespace, leases)
         return pb.ExtendLeasesResponse(statuses=_answers(faulty, statuses))
 
 

@@ -1,15 +1,18 @@
 """The command: `python -m tests.benchmarks` prints one table, in one run on one machine."""
 
 import argparse
+import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 
 import uvloop
 
 from tests.benchmarks import fanout, growth, hosts, memory, recovery, report, rpc, start, steps
-from tests.benchmarks.harness import Row, measure_rows
+from tests.benchmarks.harness import Result, Row, measure_rows
 from tests.benchmarks.machine import versions
 from tests.benchmarks.peers import limits, runtimes
+from tests.benchmarks.peers.environment import PINS
 
 ROWS: Sequence[Row] = (
     *steps.ROWS,
@@ -34,7 +37,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", default="", metavar="NAME", help="one row, or one topic")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the work a round")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a quarter of the work a round, however noisy the machine is",
+    )
     parser.add_argument("--json", action="store_true", help="the same figures as JSON")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     arguments = parser.parse_args()
@@ -45,6 +52,14 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+async def _measure(rows: Sequence[Row], rounds: int, *, quick: bool) -> Sequence[Result]:
+    """Measure; asked to end, end what was started and leave nothing behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await measure_rows(rows, rounds=rounds, quick=quick, progress=_progress)
+
+
 def _progress(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{line}")
@@ -52,19 +67,20 @@ def _progress(line: str) -> None:
 
 
 def main() -> int:
-    """Measure what was asked for and print it; 1 when a row could not be measured."""
+    """Measure what was asked for and print it; 1 when that did not go to the end."""
     arguments = _arguments()
     rows = select(ROWS, arguments.only)
     if arguments.list:
         sys.stdout.write("".join(f"{row.name}\n" for row in rows))
         return 0
-    results = uvloop.run(
-        measure_rows(rows, rounds=arguments.rounds, quick=arguments.quick, progress=_progress)
-    )
+    try:
+        results = uvloop.run(_measure(rows, arguments.rounds, quick=arguments.quick))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 1
     if sys.stderr.isatty():
         _progress("")
     render = report.as_json if arguments.json else report.table
-    sys.stdout.write(render(results, versions()) + "\n")
+    sys.stdout.write(render(results, {**versions(), "peers": " ".join(PINS)}) + "\n")
     return 1 if any(result.failure for result in results) else 0
 
 

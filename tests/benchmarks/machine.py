@@ -12,6 +12,8 @@ _IDLE_COLUMNS = (3, 4)
 """idle and iowait, proc(5); steal stays in: then the host was busy with others."""
 _GUEST_COLUMN = 8
 """guest and what follows is counted in user and nice already, proc(5)."""
+_SHORTEST_TICKS = 10
+"""Below this a tick more or less says nothing."""
 
 
 def _machine_ticks() -> tuple[int, int]:
@@ -66,7 +68,9 @@ class CpuWindow:
         busy, everything = _machine_ticks()
         own = _process_ticks() - self.own
         passed = everything - self.all
-        return max(0.0, (busy - self.busy - own) / passed) if passed else 0.0
+        if passed < _SHORTEST_TICKS:
+            return 0.0
+        return max(0.0, (busy - self.busy - own) / passed)
 
 
 def resident_bytes(process: int) -> int:

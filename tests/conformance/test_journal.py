@@ -265,6 +265,17 @@ async def test_a_taken_name_harms_nobody_else_of_the_same_commit(journal: AnyJou
     assert [entry.event for entry in heard] == [leased(1), CREATED, leased(2)]
 
 
+async def test_a_refused_run_does_not_exist(journal: AnyJournal) -> None:
+    await create_run(journal, "a")
+    twin = RunIdentity(journal.next_run_key(), DEFAULT_NAMESPACE, RunId("a"), AgentId("default"))
+    with pytest.raises(AlreadyExists):
+        await journal.create_run(Run(twin, SPEC, RunView()), [CREATED])
+    with pytest.raises(NotFound):
+        await journal.append(twin, 1, [leased(1)])
+    with pytest.raises(NotFound):
+        await journal.read_run(twin)
+
+
 async def test_a_taken_document_refuses_the_run(journal: AnyJournal) -> None:
     await journal.put([record("claim")])
     with pytest.raises(AlreadyExists):

@@ -88,7 +88,8 @@ class ScriptedServer:
 
     def _handler(self, method: MethodDescriptor) -> Any:
         async def unary(request: Message, context: Context) -> Message:
-            return await (await self._answer(method.name, request, context))(request, context)
+            answer: Answer = await self._answer(method.name, request, context)
+            return await answer(request, context)
 
         async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
             answer: Any = await self._answer(method.name, request, context)
@@ -118,30 +119,32 @@ async def fail(
     context: Context,
     code: grpc.StatusCode,
     reason: str,
-    *,
+    *more: Message,
     message: str = "no",
     metadata: Mapping[str, str] | None = None,
-    fields: Mapping[str, str] | None = None,
-    retry_after_s: float | None = None,
 ) -> NoReturn:
-    """End a request as agentd does: one ErrorInfo, and what else belongs to it."""
+    """End a request as agentd does: one ErrorInfo, and what more belongs to it."""
     info = error_details_pb2.ErrorInfo(reason=reason, domain="agentd.dev", metadata=metadata or {})
-    details: list[Message] = [info]
-    if fields:
-        violation = error_details_pb2.BadRequest.FieldViolation
-        violations = [violation(field=k, description=v) for k, v in fields.items()]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
-    if retry_after_s is not None:
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(round(retry_after_s * 1e9))
-        details.append(retry)
     packed = []
-    for detail in details:
+    for detail in (info, *more):
         packed.append(any_pb2.Any())
         packed[-1].Pack(detail)
     status = status_pb2.Status(code=code.value[0], message=message, details=packed)
     await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError
+
+
+def retry_after(seconds: float) -> Message:
+    """Return the detail that asks for a repeat later."""
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromNanoseconds(round(seconds * 1e9))
+    return retry  # type: ignore[no-any-return]
+
+
+def bad_field(field: str, description: str) -> Message:
+    """Return the detail that names a field."""
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+    return error_details_pb2.BadRequest(field_violations=[violation])  # type: ignore[no-any-return]
 
 
 def replies(response: Message) -> Answer:

@@ -52,7 +52,7 @@ def started(
         tools=tools,
         max_output_tokens=max_output_tokens,
         max_parallel_calls=parallel,
-        max_attempts=attempts,
+        max_call_attempts=attempts,
         on_unknown=on_unknown,
     )
 

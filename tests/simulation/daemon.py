@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from agentd.agent.budget import Budget
 from agentd.errors import AgentdError, Corrupt
-from agentd.runtime.driver import LocalTool
-from agentd.runtime.hosts import LeaseLimits
-from agentd.runtime.runtime import Runtime, RuntimeLimits, build_runtime
+from agentd.runtime.leases import LeaseLimits
+from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
+from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.watch import WatchLimits
 from tests.invariants import Broken
 from tests.simulation.models import SimModels
@@ -62,7 +62,7 @@ class Daemon:
                 if process.done():
                     process.result()
                     raise Broken("the daemon ended by itself")
-                await self._kill(process)
+                await self._end(process)
                 await asyncio.sleep(self._random.choice((0.0, 0.1, 5.0, 20.0)))
 
     async def ask(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
@@ -116,27 +116,29 @@ class Daemon:
             return None
         return self._random.choice((0.1, 2.0, 20.0, 60.0)) * self._random.random()
 
-    async def _kill(self, process: asyncio.Task[None]) -> None:
-        """Take the disk away first, so that nothing that happens while tasks unwind reaches it."""
+    async def _end(self, process: asyncio.Task[None]) -> None:
+        """End the process: mostly by a kill, which takes the disk away first, so that nothing that
+        happens while its tasks unwind reaches it."""
         world = self._world
-        under_way = world.journal.in_flight
-        stored = self._random.randint(0, under_way)
-        world.journal = world.journal.crash(stored=stored)
         self._group = self.runtime = None
         self.crashes += 1
-        process.cancel()
-        await asyncio.wait({process})
+        if self._random.random() < 0.7:
+            stored = self._random.randint(0, world.journal.in_flight)
+            world.journal = world.journal.crash(stored=stored)
+            process.cancel()
+            await asyncio.wait({process})
+        else:
+            process.cancel()
+            await asyncio.wait({process})
+            await world.journal.close()
+            world.journal = world.journal.crash()
 
     async def _serve(self) -> None:
         world = self._world
-        runtime = build_runtime(
-            world.journal,
-            SimModels(world),
-            world.clock,
-            world.entropy,
-            limits=self._limits,
-            local_tools=self._tools,
+        outside = Outside(
+            world.journal, SimModels(world), world.clock, world.entropy, self._tools
         )
+        runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
             await self._register(runtime)
             self._group, self.runtime = group, runtime
@@ -145,7 +147,7 @@ class Daemon:
     async def _register(self, runtime: Runtime) -> None:
         while True:
             try:
-                await runtime.engine.register_tools(NAMESPACE, LOCAL)
+                await runtime.hosting.register_tools(NAMESPACE, LOCAL)
             except AgentdError:
                 await asyncio.sleep(0.1)
             else:

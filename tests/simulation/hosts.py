@@ -90,7 +90,7 @@ class SimHost:
         tools = HOSTED[self._toolset]
         capacity = self._random.choice((1, 2, 8))
         registration = Registration(NAMESPACE, self._id, self._toolset, tools, capacity)
-        async with aclosing(runtime.hosts.watch_calls(registration)) as stream:
+        async with aclosing(runtime.hosting.watch_calls(registration)) as stream:
             async for instructions in stream:
                 for instruction in instructions:
                     self._receive(instruction)
@@ -181,8 +181,8 @@ class SimHost:
                 runtime: Runtime, ref: LeaseRef = ref, progress: Progress = progress
             ) -> Sequence[LeaseStatus]:
                 if use_progress:
-                    return await runtime.hosts.report_progress(NAMESPACE, [progress])
-                return await runtime.hosts.extend(NAMESPACE, [ref])
+                    return await runtime.hosting.report_progress(NAMESPACE, [progress])
+                return await runtime.hosting.extend(NAMESPACE, [ref])
 
             try:
                 (status,) = await self._daemon.ask(extend)
@@ -213,7 +213,7 @@ class SimHost:
                 return surely
             try:
                 statuses = await self._daemon.ask(
-                    lambda runtime: runtime.hosts.complete(NAMESPACE, batch)
+                    lambda runtime: runtime.hosting.complete(NAMESPACE, batch)
                 )
             except (ConnectionLost, AgentdError):
                 surely = True

@@ -52,7 +52,7 @@ class Person:
         if self.wrong(0.02):
             raise Refused
         try:
-            async with asyncio.timeout(self.random.choice((30.0, 600.0))):
+            async with asyncio.timeout(self._patience()):
                 answer = await self.daemon.ask(work)
         except (ConnectionLost, TimeoutError, AgentdError) as error:
             raise Refused from error
@@ -70,6 +70,11 @@ class Person:
                 if isinstance(cause, AgentdError) and cause.reason not in _PASSING:
                     raise
             await asyncio.sleep(self.random.choice((0.1, 1.0)))
+
+    def _patience(self) -> float:
+        if self.wrong(0.05):
+            return self.random.choice((0.0, 0.005, 0.1, 1.0))
+        return self.random.choice((30.0, 600.0))
 
     def wrong(self, probability: float) -> bool:
         return self.world.goes_wrong(self.random, probability)
@@ -168,9 +173,9 @@ class Meddler(Person):
         await self.ask(lambda runtime: runtime.engine.resume_run(NAMESPACE, run))
 
     async def _read(self, run: RunId, _: int) -> None:
-        await self.ask(lambda runtime: runtime.engine.list_calls(NAMESPACE, run))
+        await self.ask(lambda runtime: runtime.reading.list_calls(NAMESPACE, run))
         await self.ask(
-            lambda runtime: runtime.engine.list_runs(
+            lambda runtime: runtime.reading.list_runs(
                 RunQuery(NAMESPACE, frozenset({RunState.RUNNING})), before=None, limit=5
             )
         )
@@ -206,7 +211,7 @@ class Resolver(Person):
     async def resolve(self) -> None:
         """Look at every unfinished run once."""
         for run in await self.ask(
-            lambda runtime: runtime.engine.list_runs(
+            lambda runtime: runtime.reading.list_runs(
                 RunQuery(NAMESPACE, frozenset({RunState.WAITING, RunState.PAUSED})),
                 before=None,
                 limit=100,
@@ -216,7 +221,7 @@ class Resolver(Person):
             if run.view.state is RunState.PAUSED and self.world.calm:
                 await self._try(lambda rt, id=identity.id: rt.engine.resume_run(NAMESPACE, id))
             for call in await self.ask(
-                lambda rt, id=identity.id: rt.engine.list_calls(NAMESPACE, id)
+                lambda rt, id=identity.id: rt.reading.list_calls(NAMESPACE, id)
             ):
                 if call.state is CallState.UNKNOWN:
                     await self._decide(identity.id, call.id, call.idempotency_key)

@@ -127,7 +127,7 @@ class Simulation:
 
     def _hear(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         if event["event"] == "run_broke":
-            self.world.violation(f"run {event['run']} broke: {event['exc_info']!r}")
+            self.world.violation(f"a run broke: {event['exc_info']!r}")
         raise structlog.DropEvent
 
     def _hear_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.tool import EffectClass
-from agentd.runtime.driver import LocalTool
+from agentd.runtime.surroundings import LocalTool
 from tests.simulation.world import LOCAL, World
 
 

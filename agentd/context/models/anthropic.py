@@ -70,7 +70,7 @@ class AnthropicProvider:
         await self.client.close()
 
 
-async def connect(settings: ProviderSettings) -> AnthropicProvider:
+async def connect(settings: ProviderSettings, _model: ModelSettings) -> AnthropicProvider:
     """Return a connection, importing the SDK in a thread: that takes most of a second."""
     module = await asyncio.to_thread(importlib.import_module, "anthropic")
     transport = await asyncio.to_thread(importlib.import_module, "httpx2")

@@ -1,16 +1,16 @@
 """The models that are configured: which there are, which can be used, and the way to each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Protocol, assert_never
 
 from agentd.agent.budget import FREE
 from agentd.agent.message import ModelChunk, ModelError, ModelErrorKind, ModelInfo, ModelRequest
-from agentd.context.models import anthropic, local, openai, scripted
+from agentd.context.models.files import LOCAL_MODELS, path_of
 from agentd.context.models.known import DEFAULT_MODELS, KNOWN_MODELS, UNKNOWN_OUTPUT_TOKENS
-from agentd.context.models.pull import LOCAL_MODELS, path_of
 from agentd.context.models.settings import (
     Adapter,
     ModelSettings,
@@ -141,17 +141,11 @@ class Catalogue:
 
 
 async def _connect(provider: ProviderSettings, model: ModelSettings) -> Connection:
-    match provider.adapter:
-        case Adapter.ANTHROPIC:
-            return await anthropic.connect(provider)
-        case Adapter.OPENAI:
-            return await openai.connect(provider)
-        case Adapter.LOCAL:
-            return await local.load(provider, model)
-        case Adapter.SCRIPTED:
-            return await scripted.load(model)
-        case _:
-            assert_never(provider.adapter)
+    """Load the adapter's module, named as the adapter is, off the loop, and have it connect."""
+    name = f"agentd.context.models.{provider.adapter.value}"
+    module = await asyncio.to_thread(importlib.import_module, name)
+    connect: Callable[[ProviderSettings, ModelSettings], Awaitable[Connection]] = module.connect
+    return await connect(provider, model)
 
 
 def _has_file(provider: ProviderSettings) -> bool:

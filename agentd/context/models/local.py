@@ -8,7 +8,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,20 +77,30 @@ class LocalProvider:
         queue: asyncio.Queue[Chunk | None] = asyncio.Queue(most)
         stop = threading.Event()
 
-        def deliver(chunk: Chunk | None) -> bool:
+        def send(chunk: Chunk | None) -> None:
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits.
+                loop.call_soon_threadsafe(queue.put_nowait, chunk)
+
+        def deliver(chunk: Chunk) -> bool:
             """Hand over a chunk, in the thread; return whether to stop."""
             if stop.is_set() or self._closing.is_set():
                 return True
-            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits.
-                loop.call_soon_threadsafe(queue.put_nowait, chunk)
+            send(chunk)
             return False
 
+        def work() -> None:
+            try:
+                self._server.handle_chat_completions(body, deliver)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the waiting side must know
+                send({"error": {"code": 500, "message": str(error)}})
+            finally:
+                send(None)
+
         await self._places.acquire()
-        try:
-            working = loop.run_in_executor(self._threads, self._generate, body, deliver)
-        except BaseException:
+        if self._closing.is_set():
             self._places.release()
-            raise
+            return
+        working = loop.run_in_executor(self._threads, work)
         working.add_done_callback(lambda _: self._places.release())
         try:
             while True:
@@ -101,15 +111,6 @@ class LocalProvider:
                 yield chunk
         finally:
             stop.set()
-
-    def _generate(self, body: Chunk, deliver: Callable[[Chunk | None], bool]) -> None:
-        try:
-            if not self._closing.is_set():
-                self._server.handle_chat_completions(body, deliver)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the waiting side has to know
-            deliver({"error": {"code": 500, "message": str(error)}})
-        finally:
-            deliver(None)
 
 
 class LocalModel:
@@ -165,7 +166,7 @@ class _GrammarError(Exception):
     """The schema of a step cannot be made into a grammar."""
 
 
-async def load(provider: ProviderSettings, model: ModelSettings) -> LocalProvider:
+async def connect(provider: ProviderSettings, model: ModelSettings) -> LocalProvider:
     """Load a model's file in a thread. Raises ModelError (INVALID_REQUEST)."""
     assert model.path is not None
     server = await asyncio.to_thread(_load, model.path, provider, model)

@@ -68,7 +68,7 @@ class OpenAIProvider:
         await self.client.close()
 
 
-async def connect(settings: ProviderSettings) -> OpenAIProvider:
+async def connect(settings: ProviderSettings, _model: ModelSettings) -> OpenAIProvider:
     """Return a connection, importing the SDK in a thread: that takes a third of a second."""
     module = await asyncio.to_thread(importlib.import_module, "openai")
     transport = await asyncio.to_thread(importlib.import_module, "httpx2")

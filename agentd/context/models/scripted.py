@@ -30,7 +30,7 @@ from agentd.context.models.script import (
     load_script,
     pieces,
 )
-from agentd.context.models.settings import ModelSettings
+from agentd.context.models.settings import ModelSettings, ProviderSettings
 from agentd.errors import NotFound, Reason
 
 CONTEXT_TOKENS = 200_000
@@ -109,7 +109,7 @@ class ScriptedProvider:
         """Do nothing: a script holds nothing open."""
 
 
-async def load(model: ModelSettings) -> ScriptedProvider:
+async def connect(_provider: ProviderSettings, model: ModelSettings) -> ScriptedProvider:
     """Read a model's script in a thread. Raises ModelError (INVALID_REQUEST)."""
     assert model.path is not None
     try:

@@ -19,6 +19,20 @@ from agentd.agent.message import (
 from agentd.agent.tool import Tool
 from agentd.context.models.encoding import sound
 
+_KEYWORDS = frozenset(
+    [
+        "type",
+        "required",
+        "enum",
+        "const",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+    ]
+)
 _OBJECT: dict[str, Any] = {"type": "object"}
 _ANSWER_HEAD = re.compile(r'\s*\{\s*"answer"\s*:\s*"')
 _STRING_PART = re.compile(r'(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
@@ -127,15 +141,31 @@ def _describe(tool: Tool) -> str:
 
 
 def _arguments(tool: Tool) -> dict[str, Any]:
-    """Return the schema of a tool's arguments, unless its references would point elsewhere here."""
-    text = tool.input_schema_json
-    if not text or '"$ref"' in text:
-        return _OBJECT
     try:
-        parsed = json.loads(text)
+        parsed = json.loads(tool.input_schema_json or "{}")
     except ValueError:
         return _OBJECT
-    return parsed if isinstance(parsed, dict) else _OBJECT
+    return _OBJECT | _plainer(parsed) if isinstance(parsed, dict) else _OBJECT
+
+
+def _plainer(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what the grammar's compiler knows. Of the rest it would print warnings
+    or point references elsewhere; the arguments are checked against all of it afterwards."""
+    plain = {}
+    for keyword, value in schema.items():
+        if keyword in _KEYWORDS:
+            plain[keyword] = value
+        elif keyword == "properties" and isinstance(value, dict):
+            plain[keyword] = {name: _plainer_value(inner) for name, inner in value.items()}
+        elif keyword in ("items", "additionalProperties"):
+            plain[keyword] = _plainer_value(value)
+        elif keyword in ("anyOf", "oneOf") and isinstance(value, list):
+            plain["anyOf"] = [_plainer_value(inner) for inner in value]
+    return plain
+
+
+def _plainer_value(value: Any) -> Any:
+    return _plainer(value) if isinstance(value, dict) else value
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - what is put into statements is written in this file; values are bound
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import apsw
 from agentd.agent.events import Entry, RunState
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
 from agentd.agent.run import Run
-from agentd.errors import Reason, Unavailable
+from agentd.errors import OutOfRange, Reason, Unavailable
 from agentd.runtime.codec import KINDS, decode_event, decode_spec, decode_state, decode_view
 from agentd.runtime.journal.schema import corrupt
 from agentd.runtime.ports import Record, RunQuery, Selector, StoredRun
@@ -39,7 +40,10 @@ class Reader:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        # When the writer has lost its own, this is the last to close, and SQLite tries to tidy the
+        # files: what fails there is nothing to a reader.
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     def newest_key(self) -> int:
         """Return the highest key of a run; 0 when there is none."""
@@ -79,12 +83,10 @@ class Reader:
         rows = self._rows(f"{_RUN}WHERE state < {RunState.SUCCEEDED.value} ORDER BY key", ())
         return [_stored_run(row, heads) for row in rows]
 
-    def chain(
-        self, run: RunIdentity, head: tuple[int, int], after: int, limit: int, floor: int
-    ) -> list[Entry]:
+    def chain(self, run: RunIdentity, head: tuple[int, int], after: int, limit: int) -> list[Entry]:
         """Return the events of one run up to its head, by the back pointers, oldest first.
 
-        What lies at or below `floor` may be missing; a gap above raises Corrupt.
+        Raises Corrupt (JOURNAL_CORRUPT) when one is missing that retention has not taken.
         """
         position, newest = head
         last = min(newest, after + limit) if limit else newest
@@ -100,9 +102,12 @@ class Reader:
             (position, after, last, run.key),
         )
         rows.reverse()
-        first = rows[0][1] if rows and rows[0][2] <= floor else after + 1
-        if (rows or not floor) and [row[1] for row in rows] != list(range(first, last + 1)):
-            raise corrupt(f"events of the run {run.id} are missing after the sequence {after}")
+        first = after + 1
+        if [row[1] for row in rows] != list(range(first, last + 1)):
+            floor = self._oldest_revision()
+            first = rows[0][1] if rows and rows[0][2] <= floor else first
+            if not floor or (rows and [row[1] for row in rows] != list(range(first, last + 1))):
+                raise corrupt(f"events of the run {run.id} are missing after the sequence {after}")
         return [
             Entry(position, run, sequence, time_ms, decode_event(kind, body))
             for position, sequence, _, kind, time_ms, body in rows
@@ -111,7 +116,10 @@ class Reader:
     def scan(
         self, selector: Selector, after: int, limit: int, newest: int
     ) -> tuple[list[Entry], int]:
-        """Return matching entries above `after` and up to `newest`, of a bounded stretch."""
+        """Return matching entries above `after` and up to `newest`, of a bounded stretch.
+
+        Raises OutOfRange (COMPACTED) when retention has taken some of it.
+        """
         end = min(newest, after + STRETCH)
         where, values = _selected(selector)
         rows = self._rows(
@@ -119,6 +127,14 @@ class Reader:
             f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT ?",
             (after, end, *values, limit),
         )
+        # Asked after the rows were read: what retention took before that is noticed.
+        oldest = self._oldest_revision()
+        if after < oldest:
+            raise OutOfRange(
+                Reason.COMPACTED,
+                f"revisions up to {oldest} are no longer kept",
+                metadata={"oldest_revision": str(oldest)},
+            )
         entries = [
             Entry(position, self._identity(run), sequence, time_ms, decode_event(kind, body))
             for position, run, sequence, kind, time_ms, body in rows
@@ -169,6 +185,9 @@ class Reader:
             (key, sequence),
         )
         return int(rows[0][0]) if rows else None
+
+    def _oldest_revision(self) -> int:
+        return int(self._rows("SELECT value FROM meta WHERE name = 'oldest_revision'", ())[0][0])
 
     def _identity(self, key: int) -> RunIdentity:
         known = self._identities.get(key)

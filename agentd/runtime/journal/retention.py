@@ -38,9 +38,10 @@ def compact(before_ms: int, after: int, limit: int) -> Callable[[apsw.Connection
         ).fetchall()
         end, looked_at = found[0]
         connection.execute(
-            "DELETE FROM log WHERE position > ? AND position <= ? AND run IN (SELECT key FROM runs "
-            "WHERE state >= ? AND NOT EXISTS (SELECT 1 FROM records WHERE kind = ? "
-            "AND records.namespace = runs.namespace AND records.id = runs.session))",
+            "DELETE FROM log WHERE position > ? AND position <= ? AND EXISTS ("
+            "SELECT 1 FROM runs WHERE key = log.run AND state >= ? AND NOT EXISTS ("
+            "SELECT 1 FROM records WHERE kind = ? AND records.namespace = runs.namespace "
+            "AND records.id = runs.session))",
             (after, end, RunState.SUCCEEDED.value, SESSION_KIND),
         )
         removed = connection.changes()

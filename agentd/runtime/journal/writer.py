@@ -35,10 +35,10 @@ Action = Callable[[apsw.Connection], Any]
 
 
 class Task:
-    """Work on the database that needs a savepoint of its own, and who waits for it.
+    """Work on the database, and who waits for it.
 
-    An action that raises an AgentdError has stored nothing. None means: tell when all before it is
-    durable.
+    An action that raises an AgentdError does so before it stores anything. None means: tell when
+    all before it is durable.
     """
 
     __slots__ = ("action", "error", "future", "result")
@@ -55,7 +55,8 @@ class Marker:
     """Says something to the thread at a place in the queue."""
 
     stop: bool
-    """Close the database and end; otherwise: nothing behind this follows from a lost write."""
+    """Commit what stands before this, and end. Otherwise: what stands behind this does not follow
+    from a write that was lost."""
 
 
 Item = Write | Task
@@ -149,7 +150,7 @@ class Writer:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Have what is queued committed and the database closed; return whether it was in time.
+        """Have what is queued committed and the thread ended; return whether it was in time.
 
         Blocks: call it off the event loop.
         """
@@ -157,6 +158,12 @@ class Writer:
         self._queue.put(STOP)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Close the database. The last connection to close tidies the files, so close readers
+        before."""
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     def _run(self) -> None:
         with contextlib.suppress(RuntimeError):  # The event loop is closed: nobody waits any more.
@@ -171,8 +178,6 @@ class Writer:
                     self._maintain(stop=stop)
                 except Exception as error:  # noqa: BLE001 - no fault may end the thread
                     stop = self._recover(unanswered, error) or stop
-        with contextlib.suppress(apsw.Error):
-            self._connection.close()
 
     def _take(self) -> tuple[list[Item], bool]:
         # No timer: the next group is what came in while the last one was being committed.
@@ -260,9 +265,8 @@ class Writer:
         try:
             standing = read_standing(self._connection) if certain else self._reopen()
             durable = [item for item in items if type(item) is Write and self._has(item)]
-        except (apsw.Error, AgentdError) as reason:
-            broken = schema.corrupt(f"the journal cannot be read any more: {reason}")
-            self._post(self._sink.broken, stale, broken)
+        except apsw.Error as reason:
+            self._post(self._sink.broken, stale, _end(reason))
             return True
         self._rows = standing.rows
         self._post(self._sink.settled, durable, stale, standing)
@@ -325,6 +329,12 @@ class Writer:
         self._loop.call_soon_threadsafe(callback, *arguments)
 
 
+def _end(error: apsw.Error) -> AgentdError:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return schema.corrupt(f"the journal is damaged: {error}")
+    return Unavailable(Reason.OUTCOME_UNKNOWN, f"the journal cannot be opened again: {error}")
+
+
 def advance_heads(connection: apsw.Connection) -> int:
     """Bring the heads of the index up to date, inside a transaction; return the revision up to
     which they are."""
@@ -348,10 +358,7 @@ def _rows(connection: apsw.Connection, sql: str, values: tuple[int, ...] = ()) -
 def _perform(connection: apsw.Connection, task: Task) -> None:
     if task.action is None:
         return
-    connection.execute("SAVEPOINT task")
     try:
         task.result = task.action(connection)
     except AgentdError as error:
         task.error = error
-        connection.execute("ROLLBACK TO task")
-    connection.execute("RELEASE task")

@@ -28,6 +28,8 @@ PINS = (
 BUILD_TIMEOUT_S = 200.0
 SCRIPT_TIMEOUT_S = 150.0
 _COMPLETE = "complete"
+_refusals: dict[Path, str] = {}
+"""Environments that this process could not build, and why: it does not try twice."""
 
 
 def cache_directory() -> Path:
@@ -52,8 +54,14 @@ async def interpreter() -> Path:
     environment = root / f"peers-{_identity()}"
     async with _locked(root / "lock"):
         if not (environment / _COMPLETE).exists():
+            if environment in _refusals:
+                raise UnavailableError(_refusals[environment])
             shutil.rmtree(environment, ignore_errors=True)
-            await _build(environment)
+            try:
+                await _build(environment)
+            except UnavailableError as why:
+                _refusals[environment] = str(why)
+                raise
     return environment / "bin" / "python"
 
 

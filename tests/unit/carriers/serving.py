@@ -137,10 +137,13 @@ def services(system: System, events: Events, runs: Runs) -> Mapping[str, object]
 
 
 @asynccontextmanager
-async def serving(directory: Path, limits: GrpcLimits = DEFAULTS) -> AsyncIterator[Serving]:
+async def serving(
+    directory: Path, limits: GrpcLimits = DEFAULTS, *, implemented: bool = True
+) -> AsyncIterator[Serving]:
     """Serve in a directory until the block ends."""
     system, events, runs = System(), Events(), Runs()
-    carrier = GrpcCarrier(method_table(services(system, events, runs)), limits=limits)
+    table = method_table(services(system, events, runs) if implemented else {})
+    carrier = GrpcCarrier(table, limits=limits)
     await carrier.start(f"unix:{directory}/inner")
     relay = Relay(directory / "inner")
     listener = socket.socket(socket.AF_UNIX)

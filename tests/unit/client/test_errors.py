@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from agentd.client import AgentdError, Client, InvalidRequest, Unavailable
 from agentd.errors import (
@@ -20,7 +21,7 @@ from agentd.errors import (
     Unsupported,
 )
 from agentd.v1.system_service_pb2 import GetInfoRequest, GetInfoResponse
-from tests.fakes.server import Context, ScriptedServer, fail
+from tests.fakes.server import Context, ScriptedServer, bad_field, fail, retry_after
 
 CLASSES: dict[str, type[AgentdError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
@@ -49,9 +50,9 @@ def codes_of_the_contract() -> dict[str, str]:
     return {reason: code for code, reason in found}
 
 
-def refusing(code: grpc.StatusCode, reason: str, **more: Any) -> Any:
+def refusing(code: grpc.StatusCode, reason: str, *more: Message, **fields: Any) -> Any:
     async def answer(_request: object, context: Context) -> GetInfoResponse:
-        await fail(context, code, reason, **more)
+        await fail(context, code, reason, *more, **fields)
 
     return answer
 
@@ -77,7 +78,7 @@ async def test_every_reason_comes_back(
 
 async def test_field_faults_and_delays_come_back(server: ScriptedServer, client: Client) -> None:
     server.answers["GetInfo"] = refusing(
-        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", fields={"run.goal": "is missing"}
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", bad_field("run.goal", "is missing")
     )
     with pytest.raises(InvalidRequest) as raised:
         await client.system.info()
@@ -85,7 +86,7 @@ async def test_field_faults_and_delays_come_back(server: ScriptedServer, client:
         ("run.goal", "is missing")
     ]
     server.answers["GetInfo"] = refusing(
-        grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED", retry_after_s=7.5
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED", retry_after(7.5)
     )
     with pytest.raises(Exhausted) as exhausted:
         await client.system.info()

@@ -459,10 +459,13 @@ async def test_another_host_with_the_same_id_ends_this_one(
     async def replaced(context: Context) -> None:
         await fail(context, grpc.StatusCode.ABORTED, "HOST_REPLACED")
 
-    with pytest.raises(Conflict):
+    async def serve() -> None:
         async with client.host("x", [add], host="stable"):
             await calls.cut(replaced)
             await asyncio.Event().wait()
+
+    with pytest.raises(Conflict):
+        await serve()
 
 
 async def test_refused_tools_are_an_error_at_the_entrance(

@@ -18,29 +18,35 @@ from agentd.v1.agent_pb2 import Agent
 from agentd.v1.agent_service_pb2 import ListAgentsRequest, ListAgentsResponse
 from agentd.v1.run_pb2 import Run, RunState
 from agentd.v1.system_service_pb2 import GetInfoRequest, GetInfoResponse
-from tests.fakes.server import Context, ScriptedServer, fail, replies, unix_address
+from tests.fakes.server import Context, ScriptedServer, fail, replies, retry_after, unix_address
 from tests.unit.client.conftest import QUICK
 
 
-def failing_first(times: int, response: Message, **failure: Any) -> Callable[..., Any]:
+def failing_first(
+    times: int,
+    response: Message,
+    *more: Message,
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
+    reason: str = "DRAINING",
+) -> Callable[..., Any]:
     left = iter(range(times))
 
     async def answer(_request: Message, context: Context) -> Message:
         if next(left, None) is not None:
-            await fail(context, **{"code": grpc.StatusCode.UNAVAILABLE, **failure})
+            await fail(context, code, reason, *more)
         return response
 
     return answer
 
 
 async def test_a_read_is_repeated(server: ScriptedServer, client: Client) -> None:
-    server.answers["GetInfo"] = failing_first(2, GetInfoResponse(version="9"), reason="DRAINING")
+    server.answers["GetInfo"] = failing_first(2, GetInfoResponse(version="9"))
     assert (await client.system.info()).version == "9"
     assert len(server.requests) == 3
 
 
 async def test_repeats_are_bounded(server: ScriptedServer, client: Client) -> None:
-    server.answers["GetInfo"] = failing_first(99, GetInfoResponse(), reason="DRAINING")
+    server.answers["GetInfo"] = failing_first(99, GetInfoResponse())
     with pytest.raises(Unavailable) as raised:
         await client.system.info()
     assert raised.value.reason is Reason.DRAINING
@@ -70,7 +76,7 @@ async def test_a_given_request_id_is_kept(server: ScriptedServer, client: Client
 async def test_what_may_not_happen_twice_is_not_repeated(
     server: ScriptedServer, client: Client
 ) -> None:
-    server.answers["ResumeRun"] = failing_first(9, runs_pb.ResumeRunResponse(), reason="DRAINING")
+    server.answers["ResumeRun"] = failing_first(9, runs_pb.ResumeRunResponse())
     with pytest.raises(Unavailable):
         await client.runs.resume("runs/a")
     assert len(server.requests) == 1
@@ -88,11 +94,15 @@ async def test_other_errors_are_not_repeated(server: ScriptedServer, client: Cli
 async def test_a_delay_that_the_daemon_asks_for_is_kept(
     server: ScriptedServer, client: Client
 ) -> None:
-    limit = {"code": grpc.StatusCode.RESOURCE_EXHAUSTED, "reason": "LIMIT_REACHED"}
-    server.answers["GetInfo"] = failing_first(1, GetInfoResponse(), retry_after_s=0.005, **limit)
+    def limited(times: int, seconds: float) -> Callable[..., Any]:
+        code = grpc.StatusCode.RESOURCE_EXHAUSTED
+        detail = retry_after(seconds)
+        return failing_first(times, GetInfoResponse(), detail, code=code, reason="LIMIT_REACHED")
+
+    server.answers["GetInfo"] = limited(1, 0.005)
     await client.system.info()
     assert len(server.requests) == 2
-    server.answers["GetInfo"] = failing_first(9, GetInfoResponse(), retry_after_s=60, **limit)
+    server.answers["GetInfo"] = limited(9, 60)
     with pytest.raises(Exhausted):  # A minute is longer than the policy waits.
         await client.system.info()
     assert len(server.requests) == 3

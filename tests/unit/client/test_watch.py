@@ -11,7 +11,7 @@ from agentd.client import AgentdError, Client, Corrupt, OutOfRange, Reason, Unav
 from agentd.client import watch as watch_module
 from agentd.client.transport import Transport
 from agentd.v1.event_pb2 import CallEvidenceKept, Delta, Event, MessagePosted, RunEnded
-from agentd.v1.event_service_pb2 import WatchRequest, WatchResponse
+from agentd.v1.event_service_pb2 import EventFilter, WatchRequest, WatchResponse
 from agentd.v1.system_service_pb2 import GetInfoResponse
 from tests.fakes.server import Context, ScriptedServer, fail, forever, replies
 
@@ -77,7 +77,9 @@ async def test_a_cut_stream_is_resumed_without_loss_or_repeat(
         ends_after(batch(event(12, 4))),
     )
     cuts: list[AgentdError] = []
-    watch = client.watch(runs=["runs/a"], until_ended=True, on_interruption=cuts.append)
+    watch = client.watch(
+        EventFilter(runs=["runs/a"]), until_ended=True, on_interruption=cuts.append
+    )
     assert await revisions(watch) == [3, 5, 9, 12]
     assert asked(server) == [0, 5, 9]
     assert [cut.reason for cut in cuts] == [Reason.DRAINING, Reason.DRAINING]
@@ -171,7 +173,7 @@ async def test_runs_are_numbered_apart_and_kinds_leave_gaps(
     mixed = batch(event(1, 1), event(2, 1, "runs/b"), event(3, 2), event(4, 2, "runs/b"))
     streams(server, ends_after(mixed), ends_after(batch(event(1, 1), event(9, 5))))
     assert await revisions(client.watch(until_ended=True)) == [1, 2, 3, 4]
-    kinds = client.watch(kinds=["message_posted"], until_ended=True)
+    kinds = client.watch(EventFilter(kinds=["message_posted"]), until_ended=True)
     assert await revisions(kinds) == [1, 9]
 
 

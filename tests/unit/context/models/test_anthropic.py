@@ -42,7 +42,7 @@ async def server() -> AsyncIterator[FakeProvider]:
 @pytest.fixture
 async def provider(server: FakeProvider) -> AsyncIterator[AnthropicProvider]:
     settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, KEY)
-    provider = await anthropic.connect(settings)
+    provider = await anthropic.connect(settings, ModelSettings("m"))
     yield provider
     await provider.close()
 
@@ -310,7 +310,7 @@ async def test_retry_after_is_read_as_seconds_and_as_a_date(
 
 async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
     settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, "sk-wrong-key-9876")
-    provider = await anthropic.connect(settings)
+    provider = await anthropic.connect(settings, ModelSettings("m"))
     error = await failure(provider)
     await provider.close()
     assert error.kind is ModelErrorKind.AUTHENTICATION
@@ -382,7 +382,7 @@ async def test_halves_of_characters_do_not_reach_the_transcript(
 
 async def test_nobody_listening_is_transient() -> None:
     settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, "http://127.0.0.1:9", KEY)
-    lost = await anthropic.connect(settings)
+    lost = await anthropic.connect(settings, ModelSettings("m"))
     assert (await failure(lost)).kind is ModelErrorKind.TRANSIENT
     await lost.close()
 
@@ -391,7 +391,7 @@ async def test_silence_beyond_the_limit_is_transient(server: FakeProvider) -> No
     settings = ProviderSettings(
         "anthropic", Adapter.ANTHROPIC, server.url, KEY, idle_timeout_s=0.05
     )
-    provider = await anthropic.connect(settings)
+    provider = await anthropic.connect(settings, ModelSettings("m"))
     server.play(Say((Text(("a", "b")),), hold_after=4))
     assert (await failure(provider)).kind is ModelErrorKind.TRANSIENT
     await provider.close()

@@ -43,7 +43,7 @@ async def server() -> AsyncIterator[FakeProvider]:
 @pytest.fixture
 async def provider(server: FakeProvider) -> AsyncIterator[OpenAIProvider]:
     settings = ProviderSettings("openai", Adapter.OPENAI, f"{server.url}/v1", KEY)
-    provider = await openai.connect(settings)
+    provider = await openai.connect(settings, ModelSettings("m"))
     yield provider
     await provider.close()
 
@@ -282,7 +282,7 @@ async def test_retry_after_is_read(server: FakeProvider, provider: OpenAIProvide
 
 async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
     settings = ProviderSettings("openai", Adapter.OPENAI, f"{server.url}/v1", "sk-wrong-9876")
-    provider = await openai.connect(settings)
+    provider = await openai.connect(settings, ModelSettings("m"))
     error = await failure(provider)
     await provider.close()
     assert error.kind is ModelErrorKind.AUTHENTICATION
@@ -293,7 +293,7 @@ async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
 async def test_another_server_needs_no_key() -> None:
     async with FakeProvider(key="") as server:
         settings = ProviderSettings("ollama", Adapter.OPENAI, f"{server.url}/v1")
-        provider = await openai.connect(settings)
+        provider = await openai.connect(settings, ModelSettings("m"))
         assert (await reply(provider, request())).message.text == "Hello there"
         await provider.close()
 
@@ -350,7 +350,7 @@ async def test_a_stream_of_garbage_is_transient(
 
 async def test_nobody_listening_is_transient() -> None:
     settings = ProviderSettings("openai", Adapter.OPENAI, "http://127.0.0.1:9/v1", KEY)
-    lost = await openai.connect(settings)
+    lost = await openai.connect(settings, ModelSettings("m"))
     assert (await failure(lost)).kind is ModelErrorKind.TRANSIENT
     await lost.close()
 
@@ -359,7 +359,7 @@ async def test_silence_beyond_the_limit_is_transient(server: FakeProvider) -> No
     settings = ProviderSettings(
         "openai", Adapter.OPENAI, f"{server.url}/v1", KEY, idle_timeout_s=0.05
     )
-    provider = await openai.connect(settings)
+    provider = await openai.connect(settings, ModelSettings("m"))
     server.play(Say((Text(("a", "b")),), hold_after=2))
     assert (await failure(provider)).kind is ModelErrorKind.TRANSIENT
     await provider.close()

@@ -1,0 +1,1 @@
+"""What an operator installs beside the program: units for systemd, and a sample configuration."""

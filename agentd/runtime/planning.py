@@ -1,0 +1,190 @@
+"""Plan a run's next step: which events the owed effects begin with, and what is started after them.
+
+Nothing is started here. A plan takes room at a host for each call it would lease; whoever drops the
+plan gives that back.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from agentd.agent.effects import (
+    AskModel,
+    Begin,
+    CloseCall,
+    Effect,
+    End,
+    ProbeCall,
+    StartCall,
+    StopCall,
+    Wait,
+)
+from agentd.agent.events import (
+    CallEnded,
+    CallLeased,
+    CallProbed,
+    Event,
+    ModelRequested,
+    RunEnded,
+    RunWaiting,
+    WaitReason,
+)
+from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
+from agentd.agent.state import OpenCall, State
+from agentd.agent.tool import CallState, Tool
+from agentd.protocol.direct import decide
+from agentd.protocol.machine import evolve
+from agentd.runtime.surroundings import Surroundings
+from agentd.tools.registry import Registry
+
+MAX_ROUNDS = 1_000
+"""Rounds of immediate effects in one plan; more means that the machine is wrong."""
+
+_INTENTS = (ModelRequested, CallLeased, CallProbed)
+"""Events that put into progress what was owed already, and so never make anything else owed."""
+
+
+class Planned(Protocol):
+    """The run that is planned for."""
+
+    identity: RunIdentity
+    held: bool
+
+    @property
+    def in_progress(self) -> Collection[str]:
+        """The keys of the effects that are in progress inside this process."""
+        ...
+
+
+@dataclass(slots=True)
+class Start:
+    """An effect to be started once its intent is durable, and the host whose room was taken."""
+
+    effect: AskModel | StartCall | ProbeCall | StopCall | Begin
+    host: HostId | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """A run's next step."""
+
+    state: State
+    """The state after every event of the step."""
+    starts: Sequence[Start]
+    owed: Mapping[str, Effect]
+    """Everything owed then, by key; what is in progress and not owed is to be stopped."""
+
+
+_Intention = tuple[Event | None, Start | None, RunWaiting | None]
+"""The event that an effect begins with, what is started once it is durable, and what keeps it from
+beginning."""
+_NOTHING: _Intention = (None, None, None)
+
+
+class Planner:
+    """Plans for every run."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def plan(self, run: Planned, state: State, events: list[Event]) -> Plan:
+        """Add to the events of a step those that the owed effects begin with, until none is owed
+        that can begin."""
+        starts: list[Start] = []
+        for _ in range(MAX_ROUNDS):
+            effects = decide(state)
+            blocked: RunWaiting | None = None
+            settled = True
+            for effect in effects:
+                event, start, wait = self._intend(run, state, effect)
+                blocked = blocked or wait
+                if start:
+                    starts.append(start)
+                if event:
+                    state = evolve(state, event)
+                    events.append(event)
+                    settled = settled and isinstance(event, _INTENTS)
+            if settled:
+                break
+        else:
+            raise RuntimeError("the machine never comes to rest")
+        if blocked and not starts and blocked != state.waiting and not _busy(run, state):
+            state = evolve(state, blocked)
+            events.append(blocked)
+        return Plan(state, starts, {effect.key: effect for effect in effects})
+
+    def give_back(self, run: Planned, plan: Plan) -> None:
+        """Return the room that a plan took, when it cannot be carried out."""
+        for start in plan.starts:
+            if start.host and start.host != LOCAL_HOST:
+                self._around.hosts.give_back(run.identity, start.host)
+
+    def _intend(self, run: Planned, state: State, effect: Effect) -> _Intention:
+        match effect:
+            case CloseCall(call=call, attempt=attempt, error=error):
+                return CallEnded(call, attempt, effect.state, error=error), None, None
+            case End():
+                return _end(state, effect), None, None
+            case Wait(reason=reason, detail=detail):
+                return None, None, RunWaiting(reason, detail)
+            case StopCall():
+                return None, None if effect.key in run.in_progress else Start(effect), None
+            case _ if self._around.draining:
+                return _NOTHING
+            case AskModel():
+                return self._intend_request(run, state, effect)
+            case StartCall() | ProbeCall():
+                return self._intend_call(run, state, effect)
+            case Begin():
+                begun = run.held or effect.key in run.in_progress
+                return None, None if begun else Start(effect), None
+            case _:
+                assert_never(effect)
+
+    def _intend_request(self, run: Planned, state: State, effect: AskModel) -> _Intention:
+        if state.in_flight:
+            return _NOTHING
+        if effect.not_before_ms > self._around.clock.now_ms():
+            self._around.delay_wake(run.identity, effect.not_before_ms)
+            return None, None, RunWaiting(WaitReason.TIMER, f"attempt {effect.attempt}")
+        event = ModelRequested(effect.turn, effect.attempt, effect.model, effect.reservation)
+        return event, Start(effect), None
+
+    def _intend_call(self, run: Planned, state: State, effect: StartCall | ProbeCall) -> _Intention:
+        call = state.call(effect.call)
+        assert call is not None
+        if call.state is CallState.LEASED or call.probing:
+            return _NOTHING
+        host = self._host_for(run, call)
+        if host is None:
+            return None, None, RunWaiting(WaitReason.HOST, call.path)
+        token = "" if host == LOCAL_HOST else self._around.hosts.new_token(host)
+        tool = tool_of(self._around.registry, state, call)
+        deadline_ms = self._around.clock.now_ms() + tool.timeout_ms
+        kind = CallLeased if isinstance(effect, StartCall) else CallProbed
+        return kind(call.id, effect.attempt, host, token, deadline_ms), Start(effect, host), None
+
+    def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
+        if call.path in self._around.local_tools:
+            return LOCAL_HOST
+        return self._around.hosts.acquire(run.identity, call.path)
+
+
+def tool_of(registry: Registry, state: State, call: OpenCall) -> Tool:
+    """Return the manifest under which a run was granted a call's tool."""
+    assert state.started is not None
+    for granted in state.started.tools:
+        if granted.path == call.path:
+            return registry.by_digest(granted.digest)
+    raise AssertionError(f"call {call.id} has no granted tool")
+
+
+def _busy(run: Planned, state: State) -> bool:
+    """Whether something is in progress, here or at a host."""
+    if run.in_progress or state.in_flight:
+        return True
+    return any(call.state is CallState.LEASED or call.probing for call in state.calls)
+
+
+def _end(state: State, effect: End) -> RunEnded:
+    return RunEnded(effect.state, effect.output, effect.failure, state.usage, effect.cancel_entries)
