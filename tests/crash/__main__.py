@@ -11,6 +11,7 @@ from random import Random
 from tests.crash.scenario import make_scenario
 from tests.crash.sweep import Reference, crash, every, reference, sample
 from tests.crash.trial import Crash
+from tests.invariants import Broken
 
 
 async def sweep(seed: int, *, complete: bool, count: int) -> int:
@@ -41,17 +42,11 @@ async def _tell(known: Reference, crashes: Sequence[Crash]) -> bool:
     line = " ".join(f"{crash.kind or 'any'}:{crash.at}" for crash in crashes)
     try:
         came = await crash(known, crashes)
-    except Exception as error:  # noqa: BLE001 - the sweep goes on, whatever one trial finds
-        print(f"BROKEN seed {known.scenario.seed} {line}: {_deepest(error)!r}", flush=True)
+    except Broken as error:
+        print(f"BROKEN seed {known.scenario.seed} {line}: {error}", flush=True)
         return True
     print(f"ok seed {known.scenario.seed} {line} ({came} crashes)", flush=True)
     return False
-
-
-def _deepest(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def main() -> int:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from random import Random
 
 from agentd.agent.ids import RunId
+from agentd.errors import AgentdError
 from tests.crash.daemon import BOUNDARIES
 from tests.crash.scenario import Scenario
 from tests.crash.trial import COMMAND, Crash, Played, Trial
 from tests.crash.verdict import RunResult, check_trial, compare, read_journal, results_of
 from tests.e2e.daemon import Home
+from tests.invariants import Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,24 @@ async def play(
 ) -> tuple[Played, Mapping[RunId, RunResult]]:
     """Play a scenario once and judge it. Raises Broken."""
     with Home() as home:
-        played = await Trial(scenario, home, command).play(crashes)
+        trial = Trial(scenario, home, command)
+        try:
+            played = await trial.play(crashes)
+        except Exception as error:
+            cause = _deepest(error)
+            if not isinstance(cause, TimeoutError | AgentdError | AssertionError):
+                raise
+            raise Broken(f"{cause!r} while {trial.unfinished()}") from error
         histories = await read_journal(home.state)
         check_trial(played, histories)
         return played, results_of(histories)
+
+
+def _deepest(error: BaseException) -> BaseException:
+    """Return the first error of a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def reference(scenario: Scenario) -> Reference:

@@ -147,6 +147,14 @@ class Trial:
             self._world, self._acknowledged, self._seen, listed, self._crashes, counts
         )
 
+    def unfinished(self) -> Mapping[str, str]:
+        """Return the last event that was seen of each run whose end was not."""
+        last = {event.run: event for event in self._seen}
+        return {
+            run: " ".join(str(event).split()) for run, event in last.items()
+            if not event.HasField("run_ended")
+        }
+
     async def _live(self, crashes: Sequence[Crash]) -> None:
         """Start the daemon again whenever it has crashed, until the scenario is over."""
         flags: list[tuple[str, ...]] = [crash.flags() for crash in crashes]
@@ -179,10 +187,7 @@ class Trial:
         return await self._insist(self._list_events)
 
     async def _list_events(self) -> list[Event]:
-        events: list[Event] = []
-        for plan in self._scenario.plans:
-            events += [event async for event in self._client.runs.events(plan.name)]
-        return sorted(events, key=lambda event: event.revision)
+        return [event async for event in self._client.events()]
 
     async def _watch(self) -> None:
         """Follow everything, and answer for a person wherever a run asks for one."""
