@@ -5,6 +5,7 @@ waits for brings it back. The runs of one session take place one after another.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
+from agentd.agent.state import State
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
+from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
@@ -148,6 +150,12 @@ class Scheduler:
     ) -> None:
         """The same without waiting; what `build` raises is dropped."""
         self.post(run, Posting(build=build, arguments=arguments))
+
+    async def read_back(self, run: RunIdentity) -> None:
+        """Have a run that has not ended in memory, and with it the leases of its calls."""
+        if run.key in self._unfinished:
+            with contextlib.suppress(_OnlyRead):
+                await self.settle(run, _only_read)
 
     def wake(self, run: RunIdentity) -> None:
         """Have a run look again at what it is owed."""
@@ -294,6 +302,14 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
+
+
+class _OnlyRead(Conflict):
+    """There was no fact to record."""
+
+
+def _only_read(_: State) -> Event:
+    raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
 
 
 async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import TypeVar
 
@@ -130,7 +131,8 @@ class Daemon:
         else:
             process.cancel()
             await asyncio.wait({process})
-            await world.journal.close()
+            with suppress(AgentdError):
+                await world.journal.close()
             world.journal = world.journal.crash()
 
     async def _serve(self) -> None:
@@ -140,8 +142,8 @@ class Daemon:
         )
         runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
-            await self._register(runtime)
             self._group, self.runtime = group, runtime
+            await self._register(runtime)
             await asyncio.Event().wait()
 
     async def _register(self, runtime: Runtime) -> None:
