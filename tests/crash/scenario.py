@@ -21,10 +21,12 @@ EFFECTS = ("look", "put", "charge", "mail", "fail")
 
 CONFIGURATION = """\
 [runs]
+lease_s = 3
 model_attempts = 50
 call_attempts = 50
 """
-"""Every crash costs what is in flight an attempt, and no run is to fail by that."""
+"""Every crash costs what is in flight an attempt, and no run is to fail by that. Leases are short, so
+that one which a host forgot shows within a trial."""
 
 
 @dataclass(frozen=True, slots=True)
