@@ -50,6 +50,16 @@ class RawHost:
         self._waiting: list[HostInstruction] = []
         self.leases: list[Invocation] = []
 
+    @classmethod
+    @asynccontextmanager
+    async def later(cls, home: Home, host: str, *tools: Tool) -> AsyncIterator[Self]:
+        """Make a host that connects when it is told to."""
+        made = cls(home, host, *tools)
+        try:
+            yield made
+        finally:
+            await made._transport.close()
+
     async def __aenter__(self) -> Self:
         await self.connect()
         return self
