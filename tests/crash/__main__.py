@@ -17,7 +17,7 @@ from tests.invariants import Broken
 async def sweep(seed: int, *, complete: bool, count: int) -> int:
     """Crash the scenario of a seed; return how many trials broke an invariant."""
     known = await reference(make_scenario(seed))
-    print(f"seed {seed}: {dict(known.boundaries)}", flush=True)
+    _say(f"seed {seed}: {dict(known.boundaries)}")
     trials = every(known) if complete else itertools.islice(sample(known, Random(seed)), count)
     return sum([await _tell(known, crashes) for crashes in trials])
 
@@ -43,10 +43,15 @@ async def _tell(known: Reference, crashes: Sequence[Crash]) -> bool:
     try:
         came = await crash(known, crashes)
     except Broken as error:
-        print(f"BROKEN seed {known.scenario.seed} {line}: {error}", flush=True)
+        _say(f"BROKEN seed {known.scenario.seed} {line}: {error}")
         return True
-    print(f"ok seed {known.scenario.seed} {line} ({came} crashes)", flush=True)
+    _say(f"ok seed {known.scenario.seed} {line} ({came} crashes)")
     return False
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -56,7 +61,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds")
     parser.add_argument("--all", action="store_true", help="crash at every boundary")
     parser.add_argument("--count", type=int, default=12, help="crashes of each seed without --all")
-    parser.add_argument("--random", action="store_true", help="many crashes in one trial, at random")
+    parser.add_argument(
+        "--random", action="store_true", help="many crashes in one trial, at random"
+    )
     parser.add_argument("--minutes", type=float, default=1.0, help="how long --random goes on")
     arguments = parser.parse_args()
     if arguments.random:
@@ -65,7 +72,7 @@ def main() -> int:
         broken = 0
         for seed in range(arguments.seed, arguments.seed + arguments.seeds):
             broken += asyncio.run(sweep(seed, complete=arguments.all, count=arguments.count))
-    print(f"{broken} trials broke an invariant")
+    _say(f"{broken} trials broke an invariant")
     return 1 if broken else 0
 
 

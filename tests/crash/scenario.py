@@ -1,4 +1,4 @@
-"""Seeded scenarios: what several runs are asked, what their models answer, what clients do to them."""
+"""Seeded scenarios: what runs are asked, what their models answer, what clients do to them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ model_attempts = 50
 call_attempts = 50
 """
 """Every crash costs what is in flight an attempt, and no run is to fail by that. Leases are short, so
-that one which a host forgot shows within a trial."""
+that one which is forgotten shows within a trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,10 @@ def make_scenario(seed: int) -> Scenario:
     """Return the scenario of a seed: every kind of run, in another mixture and order each time."""
     random = Random(seed)
     makers = [_steps, _steps, _faults, _mistakes, _few_calls, _few_turns, _few_tokens, _told]
-    plans = [make(random, f"{make.__name__.strip('_').replace('_', '-')}-{number}")
-             for number, make in enumerate(makers, 1)]
+    plans = [
+        make(random, f"{make.__name__.strip('_').replace('_', '-')}-{number}")
+        for number, make in enumerate(makers, 1)
+    ]
     acts: tuple[Act, ...] = ("cancel", "message", "pause")
     plans += [_acted(random, f"{act}-1", (act,)) for act in acts]
     plans.append(_acted(random, "all-1", ("pause", "message")))

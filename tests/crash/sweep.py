@@ -1,4 +1,4 @@
-"""Sweeps: one scenario played without a crash, then with one at every boundary, or at random ones."""
+"""Sweeps: a scenario played without a crash, then with one at every boundary or at some."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

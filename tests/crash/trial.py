@@ -7,7 +7,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -49,7 +48,7 @@ STOPPED = -15
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """Where one life of the daemon ends: at a boundary of a kind, counted from 1 (empty: of any)."""
+    """Where one life of the daemon ends: at a boundary of a kind (empty: of any), from 1."""
 
     at: int
     kind: str = ""
@@ -110,9 +109,7 @@ class _Recording(Transport):
 class Trial:
     """One scenario, from nothing to the end of all its runs."""
 
-    def __init__(
-        self, scenario: Scenario, home: Home, command: Sequence[str] = COMMAND
-    ) -> None:
+    def __init__(self, scenario: Scenario, home: Home, command: Sequence[str] = COMMAND) -> None:
         self._scenario = scenario
         self._home = home
         self._command = command
@@ -143,15 +140,14 @@ class Trial:
             assert self._served is not None
             self._served.signal(signal.SIGTERM)
         counts = json.loads(self._counts.read_text()) if self._counts.exists() else {}
-        return Played(
-            self._world, self._acknowledged, self._seen, listed, self._crashes, counts
-        )
+        return Played(self._world, self._acknowledged, self._seen, listed, self._crashes, counts)
 
     def unfinished(self) -> Mapping[str, str]:
         """Return the last event that was seen of each run whose end was not."""
         last = {event.run: event for event in self._seen}
         return {
-            run: " ".join(str(event).split()) for run, event in last.items()
+            run: " ".join(str(event).split())
+            for run, event in last.items()
             if not event.HasField("run_ended")
         }
 
@@ -287,5 +283,3 @@ class Trial:
             except Unavailable:
                 continue
             return
-
-

@@ -29,9 +29,7 @@ from agentd.v1.tool_host_service_pb2 import Completion
 from tests.crash.scenario import Scenario
 from tests.crash.trial import Played
 from tests.invariants import Broken, Execution, ProviderCheck, check_executions, check_run, require
-from tests.simulation.verdict import earlier_of, tell
-
-Histories = Mapping[RunId, Sequence[Entry]]
+from tests.simulation.verdict import Histories, earlier_of, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def read_journal(directory: Path) -> Histories:
     journal = await SqliteJournal.open(directory, SystemClock())
     try:
         stored = await journal.list_runs(RunQuery(DEFAULT_NAMESPACE), before=None, limit=1_000)
-        histories = {}
+        histories: Histories = {}
         for run in stored:
             identity = run.run.identity
             histories[identity.id] = await journal.read_run(identity)
@@ -98,7 +96,9 @@ def compare(
     for plan in scenario.plans:
         run = RunId(plan.name.removeprefix("runs/"))
         if plan.exact and expected[run].digest() != found[run].digest():
-            raise Broken(f"run {run} ended as\n{found[run]}\nand without a crash as\n{expected[run]}")
+            raise Broken(
+                f"run {run} ended as\n{found[run]}\nand without a crash as\n{expected[run]}"
+            )
 
 
 def _result_of(entries: Sequence[Entry]) -> RunResult:
@@ -200,7 +200,9 @@ def _check_watch(played: Played, histories: Histories) -> None:
     listed = [event.revision for event in played.listed]
     seen = [event.revision for event in played.seen]
     # Outcomes that are reported again after the runs have ended may be kept as evidence later.
-    require(listed == revisions[: len(listed)], f"ListEvents has not {set(revisions) - set(listed)}")
+    require(
+        listed == revisions[: len(listed)], f"ListEvents has not {set(revisions) - set(listed)}"
+    )
     require(seen == listed[: len(seen)], "the watch left events out, or showed them again")
     require(played.seen == played.listed[: len(seen)], "an event changed after it was shown")
     ended = sum(event.HasField("run_ended") for event in played.seen)

@@ -73,8 +73,6 @@ class World:
     def _do(self, context: ToolContext, effect: EffectClass, result: str) -> str:
         """Have an effect, once for each idempotency key if the tool promises that."""
         key = context.idempotency_key
-        self.executions.append(
-            Execution(key, context.attempt, effect, applied=True, running=False)
-        )
+        self.executions.append(Execution(key, context.attempt, effect, applied=True, running=False))
         self._results[key] = json.dumps(result)
         return result

@@ -92,7 +92,7 @@ class RawHost:
                 try:
                     message = await self._call.read()
                 except grpc.aio.AioRpcError as error:
-                    raise from_rpc_error(error) from error
+                    raise from_rpc_error(error, self._transport.address) from error
                 assert message is not grpc.aio.EOF, "the stream has ended"
                 self._waiting.extend(message.instructions)
         return self._waiting.pop(0)
@@ -117,7 +117,9 @@ class RawHost:
 
 
 @asynccontextmanager
-async def stuck_host(home: Home, host: str, effect: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def stuck_host(
+    home: Home, host: str, effect: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a host of `box/act` as a process that never ends a call; its output is a line for its
     registration and one for each call that it has begun."""
     child = await asyncio.create_subprocess_exec(
@@ -141,12 +143,12 @@ async def stuck_host(home: Home, host: str, effect: str) -> AsyncIterator[asynci
 async def _serve(address: str, host: str, effect: Any) -> None:
     @tool(effect=effect)
     async def act(item: str = "") -> str:
-        print("begun", flush=True)
+        print("begun", flush=True)  # noqa: T201
         await asyncio.Event().wait()
         return item
 
     async with connect(address) as client, client.host("box", [act], host=host):
-        print("registered", flush=True)
+        print("registered", flush=True)  # noqa: T201
         await asyncio.Event().wait()
 
 

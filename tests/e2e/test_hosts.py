@@ -1,4 +1,4 @@
-"""Tools in other processes: hosts that share a toolset, die, come back, and report late or twice."""
+"""Tools in other processes: hosts that share a toolset, die, come back, report late or twice."""
 
 import asyncio
 
@@ -88,12 +88,15 @@ async def test_a_call_that_must_not_be_repeated_is_resolved_by_a_person(
             ended = await client.runs.wait(run, timeout_s=10)
         assert ended.state == SUCCEEDED
         call = await only_call(client, run)
-        assert call.state == {
-            "result": CallState.CALL_STATE_RECONCILED,
-            "error": CallState.CALL_STATE_FAILED,
-            "retry": CallState.CALL_STATE_SUCCEEDED,
-            "abandon": CallState.CALL_STATE_ABANDONED,
-        }[way]
+        assert (
+            call.state
+            == {
+                "result": CallState.CALL_STATE_RECONCILED,
+                "error": CallState.CALL_STATE_FAILED,
+                "retry": CallState.CALL_STATE_SUCCEEDED,
+                "abandon": CallState.CALL_STATE_ABANDONED,
+            }[way]
+        )
         with pytest.raises(Conflict) as again:
             await client.runs.resolve_call(request)
         assert again.value.reason is Reason.WRONG_CALL_STATE
@@ -144,9 +147,7 @@ async def test_an_answer_given_twice_counts_once(home: Home, client: Client) -> 
         assert (await history(client)).count("call_ended") == 1
 
 
-async def test_a_cancel_reports_what_stopped_and_what_did_not(
-    home: Home, client: Client
-) -> None:
+async def test_a_cancel_reports_what_stopped_and_what_did_not(home: Home, client: Client) -> None:
     async with daemon(home), RawHost(home, "worker", manifest("act", NON_IDEMPOTENT)) as host:
         for outcome, expected in (
             ({"stopped": {}}, CancelOutcome.CANCEL_OUTCOME_STOPPED),

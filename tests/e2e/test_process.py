@@ -1,8 +1,6 @@
 """The daemon as its service manager sees it: readiness, reload, drain, sockets, and refusals."""
 
-import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -11,10 +9,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from agentd.client import AgentdError, Client, Denied, Reason, Unavailable, connect
-from agentd.v1.event_pb2 import Event
+from agentd.client import AgentdError, Client, Denied, Reason, RetryPolicy, Unavailable, connect
 from agentd.v1.run_pb2 import RunState
-from tests.e2e.daemon import EAGER, SERVE, Home, Served, daemon, process
+from tests.e2e.daemon import EAGER, SERVE, Home, daemon, process
 from tests.e2e.watching import until
 
 INHERIT = (
@@ -44,8 +41,9 @@ async def test_a_drain_lets_a_request_end_and_refuses_new_runs(home: Home, clien
         await until(client, run, "model_requested")
         served.signal(signal.SIGTERM)
         assert await served.until_said("STOPPING=1")
-        with pytest.raises(Unavailable) as refused:
-            await connect(home.address).runs.start("another")
+        async with connect(home.address, retry=RetryPolicy(attempts=1)) as once:
+            with pytest.raises(Unavailable) as refused:
+                await once.runs.start("another")
         assert refused.value.reason is Reason.DRAINING
         assert await served.ended() == 0
     async with daemon(home):
@@ -54,7 +52,13 @@ async def test_a_drain_lets_a_request_end_and_refuses_new_runs(home: Home, clien
         assert ended.output == "at last"
         assert ended.usage.unknown_tokens == 0
         kinds = [event.WhichOneof("payload") async for event in client.events()]
-        assert kinds == ["run_created", "run_started", "model_requested", "model_replied", "run_ended"]
+        assert kinds == [
+            "run_created",
+            "run_started",
+            "model_requested",
+            "model_replied",
+            "run_ended",
+        ]
 
 
 async def test_a_drain_that_runs_out_of_time_records_nothing_false(
@@ -128,8 +132,7 @@ async def test_tcp_needs_the_token(home: Home) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home.configure(
-        home.config.read_text()
-        + f'[server]\ntcp = "127.0.0.1:{port}"\ntoken_file = "{token}"\n'
+        home.config.read_text() + f'[server]\ntcp = "127.0.0.1:{port}"\ntoken_file = "{token}"\n'
     )
     async with daemon(home):
         address = f"127.0.0.1:{port}"
@@ -156,11 +159,11 @@ async def test_namespaces_do_not_see_each_other(home: Home, client: Client) -> N
         assert [run.name async for run in client.runs.list()] == [name]
 
 
-async def refused_start(home: Home, *, log: Path | None = None) -> str:
+async def refused_start(home: Home, *, log: Path | None = None, code: int = 1) -> str:
     """Start a daemon that refuses to; return the one line that says why."""
     async with process(home, log=log) as served:
         assert not await served.until_said("READY=1")
-        assert await served.ended() == 1
+        assert await served.ended() == code
     lines = served.log.splitlines()
     assert len(lines) == 1, served.log
     assert lines[0].startswith("agentd: ")
@@ -169,7 +172,7 @@ async def refused_start(home: Home, *, log: Path | None = None) -> str:
 
 async def test_a_misspelt_key_is_refused_with_its_place(home: Home) -> None:
     home.configure("[server]\n\nsokcet = '/tmp/x'\n")
-    line = await refused_start(home)
+    line = await refused_start(home, code=2)
     assert f"{home.config}:3" in line or f"{home.config}, line 3" in line
     assert "did you mean 'server.socket'?" in line
 

@@ -57,7 +57,7 @@ async def test_a_revision_that_is_gone_is_said_to_be(home: Home, client: Client)
     connection.close()
     home.configure(home.config.read_text() + "[journal]\nretention_days = 1\n")
     async with daemon(home):
-        with pytest.raises(OutOfRange) as error:
+        with pytest.raises(OutOfRange) as error:  # noqa: PT012 - it is a loop that ends so
             async with asyncio.timeout(10):
                 while True:
                     async for _ in client.watch(after_revision=1):
