@@ -25,8 +25,8 @@ lease_s = 3
 model_attempts = 50
 call_attempts = 50
 """
-"""Every crash costs what is in flight an attempt, and no run is to fail by that. Leases are short, so
-that one which is forgotten shows within a trial."""
+"""Every crash costs what is in flight an attempt, and no run is to fail by that. Leases are short,
+so that one which is forgotten shows within a trial."""
 
 
 @dataclass(frozen=True, slots=True)
