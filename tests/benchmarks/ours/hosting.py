@@ -48,7 +48,7 @@ async def _serve(
     while len(times) < count:
         message = await call.read()
         times.append(monotonic())
-        assert message is not grpc.aio.EOF
+        assert isinstance(message, bytes)
         instruction = WatchCallsResponse.FromString(message).instructions[0]
         answer = await complete(_outcome(instruction.invoke), timeout=CALL_TIMEOUT_S)
         status = CompleteCallsResponse.FromString(answer).statuses[0]
