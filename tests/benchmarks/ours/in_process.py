@@ -39,7 +39,8 @@ from tests.benchmarks.ours.parts import PATH, ScriptSource, add, asking, asking_
 LIFETIME_S = 150
 CREATED_AT_ONCE = 100
 POLL_S = 0.01
-WARM_RUNS = 1_000
+WARM_RUNS = 4_000
+"""Enough that the caches of the database are full before it counts."""
 SHORT_STEPS = 20
 WINDOW = 100
 """Steps on either side of a length of history over which a step's cost is the mean; beyond the
