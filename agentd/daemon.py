@@ -47,6 +47,7 @@ from agentd.runtime.ports import Model
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
+from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
@@ -101,11 +102,14 @@ class Daemon:
         config: Config,
         flags: Mapping[str, str] | None = None,
         boundary: Callable[[str], None] | None = None,
+        local_tools: Mapping[str, LocalTool] | None = None,
     ) -> None:
         self._config = config
         self._flags = dict(flags or {})
         self._boundary = boundary
         """Called at each point where a crash is tested: see tests/crash."""
+        self._local_tools = local_tools
+        """Tools that run in this process, by `toolset/tool`: see tests/benchmarks."""
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
         self._start_time_ms = self._clock.now_ms()
@@ -160,7 +164,12 @@ class Daemon:
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
             outside = Outside(
-                journal, self._models, self._clock, self._entropy, boundary=self._boundary
+                journal,
+                self._models,
+                self._clock,
+                self._entropy,
+                self._local_tools,
+                self._boundary,
             )
             runtime = Runtime(outside, runtime_limits(config))
             async with runtime.serving(), asyncio.TaskGroup() as group:
@@ -305,12 +314,13 @@ def serve(
     config: Config,
     flags: Mapping[str, str] | None = None,
     boundary: Callable[[str], None] | None = None,
+    local_tools: Mapping[str, LocalTool] | None = None,
 ) -> int:
     """Serve until a signal ends it; return the exit code. An error at the start is one line."""
     log.configure(level=config.log.level, format=config.log.format)
 
     async def run() -> None:
-        await Daemon(config, flags, boundary).run()
+        await Daemon(config, flags, boundary, local_tools).run()
 
     code = 0
     try:
