@@ -128,8 +128,7 @@ class Daemon:
             table = method_table(self._services(runtime))
             carriers = await self._carry(stack, table, listener, inner)
             self._handle_signals()
-            gc.collect()
-            gc.freeze()
+            _spare_the_collector()
             _log.info("ready", version=__version__, **self._places())
             self._notifier.ready(f"serving {config.server.socket}")
             await self._stop.wait()
@@ -332,6 +331,15 @@ def serve(
         sys.stderr.write(f"agentd: {error}\n")
         code = 1
     return code
+
+
+def _spare_the_collector() -> None:
+    """Leave what start-up made out of every collection, and collect more rarely: a step makes some
+    hundred objects and leaves no cycles, and with the default thresholds collecting takes a third
+    of the time of a busy daemon."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def models_settings(config: Config) -> ModelsSettings:

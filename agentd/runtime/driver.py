@@ -6,7 +6,7 @@ nothing, so that a restart resumes the run; a user's cancel is a fact like any o
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 
 from agentd.agent.effects import Begin, StopCall
 from agentd.agent.events import (
@@ -31,6 +31,7 @@ from agentd.runtime.ports import Checkpoint
 from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
+from agentd.tools.toolkit import Toolkit
 
 SNAPSHOT_EVERY = 256
 """Events after which a run's state is stored again, so that recovery reads a bounded stretch."""
@@ -47,6 +48,7 @@ class Driver:
         "_inbox",
         "_planner",
         "_snapshot_sequence",
+        "_toolkit",
         "_view",
         "_wakeup",
         "_woken",
@@ -86,6 +88,7 @@ class Driver:
         self._wakeup: asyncio.Future[None] | None = None
         self._woken = False
         """Whether something has changed since the last turn began."""
+        self._toolkit: Toolkit | None = None
         self._work = Work(around, self)
 
     # What others call, on the event loop.
@@ -105,9 +108,17 @@ class Driver:
         return Run(self.identity, self.spec, view_of(self.state, self._view, self.sequence))
 
     @property
-    def in_progress(self) -> Collection[str]:
-        """The keys of the effects that are in progress inside this process."""
-        return self._work.keys
+    def in_progress(self) -> Container[str]:
+        """The keys of the effects that are in progress inside this process, false when none is."""
+        return self._work
+
+    @property
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        if self._toolkit is None:
+            assert self.state.started is not None
+            self._toolkit = self._around.toolkit(self.state.started.tools)
+        return self._toolkit
 
     @property
     def working(self) -> bool:
