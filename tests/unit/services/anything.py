@@ -1,5 +1,6 @@
 """Strategies for values of the vocabulary, made from their types."""
 
+import dataclasses
 import types
 from collections.abc import Mapping
 from enum import Enum
