@@ -16,7 +16,6 @@ from agentd.agent.events import (
     MessagePosted,
     RunCancelling,
     RunCreated,
-    RunEnded,
     RunPaused,
     RunResumed,
     RunState,
@@ -197,9 +196,7 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        return await self._scheduler.carry_out(
-            partial(self._send_once, identity, text, request_id)
-        )
+        return await self._scheduler.carry_out(partial(self._send_once, identity, text, request_id))
 
     async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
         namespace, method = identity.namespace, "SendMessage"
@@ -266,16 +263,12 @@ class Engine:
     # Inside.
 
     async def _report(self, run: Run, elapsed_ms: int) -> CancelReport:
-        driver = self._scheduler.live(run.identity.namespace, run.identity.id)
-        state = run.view.state
-        entries: tuple[CancelEntry, ...] = ()
-        if state.ended:
-            for entry in await self._journal.read_run(run.identity):
-                if isinstance(entry.event, RunEnded):
-                    entries = entry.event.cancel_entries
-        elif driver:
-            entries = (*driver.state.cancel_entries, *_still_running(driver.state))
-        return CancelReport(run.identity.id, state, entries, state.ended, elapsed_ms)
+        """Report from the journal: a run that waits for its hosts may have left memory."""
+        state = State()
+        for entry in await self._journal.read_run(run.identity):
+            state = evolve(state, entry.event)
+        entries = (*state.cancel_entries, *_still_running(state))
+        return CancelReport(run.identity.id, state.run, entries, state.run.ended, elapsed_ms)
 
 
 def _still_running(state: State) -> list[CancelEntry]:

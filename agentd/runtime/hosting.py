@@ -174,7 +174,7 @@ class Hosting:
 
     async def _complete(self, namespace: Namespace, completion: Completion) -> LeaseStatus:
         ref = completion.lease
-        lease = self._leases.proved(namespace, ref)
+        lease = await self._proved(namespace, ref)
         if lease is None:
             return await self._keep_evidence(namespace, completion)
         outcome = completion.outcome
@@ -201,8 +201,19 @@ class Hosting:
             await self._scheduler.settle(run, _evidence, event)
         return LeaseStatus(ref, LeaseResult.STALE_LEASE)
 
-    async def _extend(self, namespace: Namespace, ref: LeaseRef) -> LeaseStatus:
+    async def _proved(self, namespace: Namespace, ref: LeaseRef) -> Lease | None:
+        """Return the lease that a report proves to have, perhaps of a run that has to be read back
+        first: after a restart its leases are only in the journal."""
         lease = self._leases.proved(namespace, ref)
+        if lease is None:
+            run = await self._reading.find(namespace, ref.run)
+            if run:
+                await self._scheduler.read_back(run)
+                lease = self._leases.proved(namespace, ref)
+        return lease
+
+    async def _extend(self, namespace: Namespace, ref: LeaseRef) -> LeaseStatus:
+        lease = await self._proved(namespace, ref)
         if lease is None:
             known = await self._reading.find(namespace, ref.run)
             result = LeaseResult.STALE_LEASE if known else LeaseResult.NOT_FOUND

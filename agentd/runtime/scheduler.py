@@ -5,6 +5,7 @@ waits for brings it back. The runs of one session take place one after another.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
+from agentd.agent.state import State
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
+from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
@@ -149,6 +151,12 @@ class Scheduler:
         """The same without waiting; what `build` raises is dropped."""
         self.post(run, Posting(build=build, arguments=arguments))
 
+    async def read_back(self, run: RunIdentity) -> None:
+        """Have a run that has not ended in memory, and with it the leases of its calls."""
+        if run.key in self._unfinished:
+            with contextlib.suppress(_OnlyRead):
+                await self.settle(run, _only_read)
+
     def wake(self, run: RunIdentity) -> None:
         """Have a run look again at what it is owed."""
         driver = self._drivers.get(run.key)
@@ -257,6 +265,9 @@ class Scheduler:
         run = driver.identity
         driver.refuse_all(error)
         self._remove(driver)
+        for call in driver.state.calls:
+            # What is read back may not be what was believed: leases are adopted anew with it.
+            self._around.hosts.release(run, call.id)
         if isinstance(error, Unavailable) or _disk_full(error):
             _log.warning("run_rests", error=str(error))
             self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)
@@ -294,6 +305,14 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
+
+
+class _OnlyRead(Conflict):
+    """There was no fact to record."""
+
+
+def _only_read(_: State) -> Event:
+    raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
 
 
 async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import TypeVar
 
@@ -130,18 +131,17 @@ class Daemon:
         else:
             process.cancel()
             await asyncio.wait({process})
-            await world.journal.close()
+            with suppress(AgentdError):
+                await world.journal.close()
             world.journal = world.journal.crash()
 
     async def _serve(self) -> None:
         world = self._world
-        outside = Outside(
-            world.journal, SimModels(world), world.clock, world.entropy, self._tools
-        )
+        outside = Outside(world.journal, SimModels(world), world.clock, world.entropy, self._tools)
         runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
-            await self._register(runtime)
             self._group, self.runtime = group, runtime
+            await self._register(runtime)
             await asyncio.Event().wait()
 
     async def _register(self, runtime: Runtime) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
 from agentd.agent.events import Entry
 from agentd.agent.hosting import Completion
+from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
 from agentd.agent.message import ModelRequest
 from agentd.agent.state import State
 from agentd.agent.tool import EffectClass, Tool
-from tests.fakes.journal import STORED, Commit, MemoryJournal, Outcome
+from tests.fakes.journal import STORED, Commit, Outcome
 from tests.invariants import Broken, Execution, ProviderCheck, replay
+from tests.simulation.journal import SlowJournal
 
 NAMESPACE: Namespace = DEFAULT_NAMESPACE
 EPOCH_MS = 1_700_000_000_000
@@ -126,12 +127,12 @@ class World:
         self._providers = ProviderCheck()
         self._disk_chance = self.chance("disk")
         self._full_until = 0.0
-        self.journal = MemoryJournal(self.clock, self._plan)
+        self.journal = SlowJournal(self.clock, self._plan, self._lag)
 
     def chance(self, name: str) -> Random:
         """Return a stream of chance that no other part of the world draws from."""
         digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
-        return Random(int.from_bytes(digest))  # noqa: S311
+        return Random(int.from_bytes(digest))
 
     def goes_wrong(self, random: Random, probability: float) -> bool:
         """Whether a fault of some probability happens now."""
@@ -156,6 +157,12 @@ class World:
     def state_of(self, run: RunIdentity) -> State:
         """Fold what is durable of a run."""
         return replay(self.history(run))
+
+    def _lag(self) -> float:
+        random = self._disk_chance
+        if self.goes_wrong(random, 0.01):
+            return random.uniform(0, 2)
+        return 0.0 if random.random() < 0.5 else random.uniform(0, 0.01)
 
     def _plan(self) -> Commit:
         random = self._disk_chance
