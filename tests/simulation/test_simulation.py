@@ -18,7 +18,7 @@ from tests.simulation.world import Blow
 
 REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133)
 """Seeds that have found a fault. What they do changes whenever the simulation does."""
-FRESH = 50
+FRESH = 150
 BLOWN = 17
 """A seed with few runs, so that a fault at each commit takes little time."""
 
