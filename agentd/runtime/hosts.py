@@ -154,13 +154,15 @@ class Hosts:
             connection.send(lease.invocation)
 
     def adopt(self, run: RunIdentity, host: HostId, tool: Tool, invocation: Invocation) -> None:
-        """Take over a lease from the journal, for a full term."""
+        """Take over a lease from the journal, for a full term. A host that was welcomed before the
+        run was read back is welcomed again: an invocation would say that nobody has begun it."""
         if self._leases.find(run, invocation.call):
             return
-        self._new_lease(run, host, tool, invocation)
+        lease = self._new_lease(run, host, tool, invocation)
         connection = self._connections.get((run.namespace, host))
         if connection:
             connection.in_use += 1
+            connection.send(Welcome(self._limits.lease_ms, (lease.invocation,)))
 
     def stop(self, run: RunIdentity, call: CallId, reason: str, timeout_ms: int) -> None:
         """Ask the host of a call to stop it; at the deadline it is given up."""

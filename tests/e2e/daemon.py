@@ -18,7 +18,7 @@ from agentd.client import Client, RetryPolicy, connect
 
 START_S = 20.0
 STOP_S = 20.0
-SERVE = (sys.executable, "-m", "tests.e2e.serve")
+SERVE = (sys.executable, "-m", "agentd.cli", "serve")
 EAGER = RetryPolicy(attempts=200, first_delay_s=0.02, max_delay_s=0.05)
 """Repeats of a client that expects its daemon to come back at once."""
 
@@ -148,13 +148,18 @@ class Served:
 
 @asynccontextmanager
 async def process(
-    home: Home, command: Sequence[str] = SERVE, *, environment: Mapping[str, str] | None = None
+    home: Home,
+    command: Sequence[str] = SERVE,
+    *,
+    pass_fds: Sequence[int] = (),
+    log: Path | None = None,
 ) -> AsyncIterator[Served]:
     """Start a daemon for as long as the context lasts, without waiting until it is ready."""
+    place_of_log = log or home.log
     with (
         tempfile.TemporaryDirectory(prefix="agentd-") as directory,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices,
-        home.log.open("wb") as log,
+        place_of_log.open("wb") as output,
     ):
         place = f"{directory}/notify"
         notices.bind(place)
@@ -162,11 +167,12 @@ async def process(
         child = await asyncio.create_subprocess_exec(
             *command,
             stdin=DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**home.environment, "NOTIFY_SOCKET": place, **(environment or {})},
+            stdout=output,
+            stderr=output,
+            env={**home.environment, "NOTIFY_SOCKET": place},
+            pass_fds=pass_fds,
         )
-        served = Served(child, notices, home.log)
+        served = Served(child, notices, place_of_log)
         try:
             yield served
         finally:
@@ -175,10 +181,10 @@ async def process(
 
 @asynccontextmanager
 async def daemon(
-    home: Home, command: Sequence[str] = SERVE, *, environment: Mapping[str, str] | None = None
+    home: Home, command: Sequence[str] = SERVE, *, pass_fds: Sequence[int] = ()
 ) -> AsyncIterator[Served]:
     """Run a daemon that serves for as long as the context lasts."""
-    async with process(home, command, environment=environment) as served:
+    async with process(home, command, pass_fds=pass_fds) as served:
         if not await served.until_said("READY=1"):
             raise AssertionError(f"the daemon ended before it was ready:\n{served.log}")
         yield served

@@ -1,0 +1,32 @@
+"""Hosts are told of their leases, whenever these become known."""
+
+import asyncio
+
+from agentd.agent.hosting import Invocation, InvocationKind, Registration, Welcome
+from agentd.agent.ids import AgentId, CallId, HostId, Namespace, RunId, RunIdentity, RunKey
+from agentd.agent.tool import Tool
+from agentd.runtime.hosts import Hosts
+from agentd.runtime.leases import LeaseLimits, Leases
+from agentd.runtime.system import SystemClock, SystemEntropy
+
+NAMESPACE = Namespace("default")
+HOST = HostId("worker")
+TOOL = Tool("box", "act")
+RUN = RunIdentity(RunKey(1), NAMESPACE, RunId("r1"), AgentId("default"))
+INVOCATION = Invocation(
+    RUN.id, CallId("c1-1"), InvocationKind.EXECUTE, TOOL.path, "{}", 1, "worker/t", "key", 0, 0
+)
+
+
+async def test_a_host_that_came_before_its_lease_was_read_back_is_told_of_it() -> None:
+    hosts = Hosts(Leases(), SystemClock(), SystemEntropy(), LeaseLimits())
+    stream = hosts.connect(Registration(NAMESPACE, HOST, "box", (TOOL,), 1))
+    async with asyncio.timeout(5):
+        [first] = await anext(stream)
+        assert first == Welcome(30_000)
+        hosts.adopt(RUN, HOST, TOOL, INVOCATION)
+        [second] = await anext(stream)
+    assert isinstance(second, Welcome)
+    assert [lease.call for lease in second.leases] == [INVOCATION.call]
+    assert hosts.acquire(RUN, TOOL.path) is None
+    await stream.aclose()
