@@ -69,6 +69,8 @@ class Scheduler:
         self._unfinished: dict[RunKey, RunIdentity] = {}
         self._queue: deque[Driver] = deque()
         self._active = 0
+        self._stopped = False
+        """Whether the group of the runs takes no more tasks."""
         self._turns = Turns()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
@@ -96,6 +98,10 @@ class Scheduler:
             group.create_task(self._timers.keep(self._on_wake, self._on_overdue))
             group.create_task(self._evict_idle())
             ready()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._stopped = True
 
     def recover(self, stored: Sequence[StoredRun]) -> None:
         """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
@@ -167,6 +173,8 @@ class Scheduler:
 
     async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Have work done to its end even when the caller is cancelled meanwhile."""
+        if self._stopped:
+            raise going_down()
         done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         self._group.create_task(_carry_out(work, done))
         return await done
@@ -202,6 +210,9 @@ class Scheduler:
         return True
 
     def _start(self, driver: Driver) -> None:
+        if self._stopped:
+            driver.refuse_all(going_down())
+            return
         identity = driver.identity
         self._drivers[identity.key] = driver
         self._names[identity.namespace, identity.id] = driver
@@ -227,7 +238,7 @@ class Scheduler:
                 self._fail(driver, _first(group))
             else:
                 self._leave(driver)
-        if self._queue:
+        if self._queue and not self._stopped:
             self._activate(self._queue.popleft())
 
     def _leave(self, driver: Driver) -> None:

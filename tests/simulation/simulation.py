@@ -18,8 +18,8 @@ from tests.simulation.hosts import SimHost
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.people import SESSIONS, Creator, Meddler, Refused, Resolver, Watcher
 from tests.simulation.tools import local_tools
-from tests.simulation.verdict import check_live, check_world, digest_of, unfinished
-from tests.simulation.world import NAMESPACE, World
+from tests.simulation.verdict import check_idle, check_live, check_world, digest_of, unfinished
+from tests.simulation.world import NAMESPACE, Blow, World
 
 CHAOS_S = 120.0
 """Virtual seconds in which things go wrong."""
@@ -44,17 +44,18 @@ class Result:
     """Of the whole journal: the same seed has the same."""
 
 
-def simulate(seed: int) -> Result:
+def simulate(seed: int, blow: Blow | None = None) -> Result:
     """Simulate from a seed. Raises Broken, naming the seed, when an invariant does not hold."""
     loop = VirtualLoop()
     start = time.perf_counter()
-    simulation = Simulation(seed, loop)
+    simulation = Simulation(seed, loop, blow)
     try:
         with simulation.listening():
             loop.run_until_complete(simulation.run())
             return simulation.result(time.perf_counter() - start)
     except Exception as error:
-        raise Broken(f"seed {seed}: {_first(error)!r}") from error
+        at = f" with {blow}" if blow else ""
+        raise Broken(f"seed {seed}{at}: {_first(error)!r}") from error
     finally:
         loop.close()
 
@@ -68,9 +69,9 @@ def _first(error: BaseException) -> BaseException:
 class Simulation:
     """A world and everybody in it."""
 
-    def __init__(self, seed: int, loop: VirtualLoop) -> None:
+    def __init__(self, seed: int, loop: VirtualLoop, blow: Blow | None) -> None:
         self._loop = loop
-        self.world = world = World(seed, loop)
+        self.world = world = World(seed, loop, blow)
         self.daemon = daemon = Daemon(world, local_tools(world))
         places = (("alpha", 1), ("alpha", 2), ("beta", 1))
         self._hosts = [SimHost(world, daemon, toolset, number) for toolset, number in places]
@@ -95,6 +96,8 @@ class Simulation:
             self.world.calm = True
             await self._settle()
             await check_world(self.world, self._watchers)
+            if self.daemon.runtime:
+                check_idle(self.daemon.runtime)
             for task in tasks:
                 task.cancel()
 

@@ -11,13 +11,16 @@ from agentd.agent.state import State
 from agentd.agent.tool import EffectClass
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Plan, Planned, Planner
-from tests.fakes.journal import _Disk, _Row
+from tests.fakes.journal import Outcome, _Disk, _Row
 from tests.invariants import Broken
 from tests.simulation.simulation import simulate
+from tests.simulation.world import Blow
 
-REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337)
-"""Seeds that have failed once."""
-FRESH = 60
+REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133)
+"""Seeds that have found a fault. What they do changes whenever the simulation does."""
+FRESH = 150
+BLOWN = 17
+"""A seed with few runs, so that a fault at each commit takes little time."""
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -31,6 +34,12 @@ def test_fresh_seeds_hold() -> None:
     base = int(os.environ.get("AGENTD_SIMULATION_SEED", secrets.randbits(32)))
     for seed in range(base, base + FRESH):
         simulate(seed)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.KEPT, Outcome.FULL])
+def test_a_fault_of_the_disk_at_any_commit_holds(outcome: Outcome) -> None:
+    for commit in range(1, 51):
+        simulate(BLOWN, Blow(commit, outcome))
 
 
 def test_a_seed_replays_its_history() -> None:

@@ -71,6 +71,20 @@ def check_live(world: World, runtime: Runtime) -> None:
             require(list(fresh.messages) == messages, f"{driver.identity.id}: {messages}")
 
 
+def check_idle(runtime: Runtime) -> None:
+    """Once every run has ended, nothing of them is left in memory."""
+    leases = list(runtime.hosting._leases)
+    require(not leases, f"leases are left: {leases}")
+    in_use = {place: host.in_use for place, host in runtime.hosts._connections.items()}
+    require(not any(in_use.values()), f"room is lost: {in_use}")
+    waiting = {place: runs for place, runs in runtime.hosts._waiting.items() if runs}
+    require(not waiting, f"nobody waits for room any more, but {waiting}")
+    scheduler = runtime.scheduler
+    left = (scheduler._active, scheduler._queue, scheduler._unfinished, scheduler._drivers)
+    require(not any(left), f"runs are left: {left}")
+    require(not scheduler._turns._queues, f"turns are left: {scheduler._turns._queues}")
+
+
 def earlier_of(entries: Sequence[Entry], histories: Histories) -> Sequence[Message]:
     """Return the conversation that a run continues."""
     for entry in entries:

@@ -108,15 +108,27 @@ class Acknowledged:
     cancels: list[RunId] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """One fault of the disk, at one commit, in a world where nothing else goes wrong."""
+
+    commit: int
+    outcome: Outcome
+
+
 class World:
     """Everything outside the daemon. `faults` is the part of things that go wrong, 0 to 1."""
 
-    def __init__(self, seed: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, seed: int, loop: asyncio.AbstractEventLoop, blow: Blow | None = None
+    ) -> None:
         self.seed = seed
         self.loop = loop
         self.clock = SimClock(loop)
         self.entropy = SimEntropy(self.chance("entropy"))
-        self.faults = self.chance("faults").choice((0.0, 0.3, 1.0, 1.0))
+        self.faults = 0.0 if blow else self.chance("faults").choice((0.0, 0.3, 1.0, 1.0))
+        self._blow = blow
+        self._commits = 0
         self.ledger = Ledger()
         self.acknowledged = Acknowledged()
         self.violations: list[Broken] = []
@@ -165,6 +177,9 @@ class World:
         return 0.0 if random.random() < 0.5 else random.uniform(0, 0.01)
 
     def _plan(self) -> Commit:
+        self._commits += 1
+        if self._blow and self._blow.commit == self._commits:
+            return Commit(self._blow.outcome)
         random = self._disk_chance
         if self.goes_wrong(random, 0.001):
             self._full_until = self.loop.time() + random.uniform(0.5, 5)
