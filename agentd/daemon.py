@@ -9,7 +9,6 @@ import platform
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -22,7 +21,14 @@ import uvloop
 from agentd import __version__, log
 from agentd.agent.message import ModelInfo
 from agentd.carriers.grpc import GrpcCarrier, GrpcLimits
-from agentd.carriers.relay import Relay, check_path
+from agentd.carriers.relay import (
+    Relay,
+    adopt,
+    inner_path,
+    listen,
+    make_directory,
+    raise_descriptor_limit,
+)
 from agentd.config import Config, load
 from agentd.context.models.catalogue import Catalogue
 from agentd.context.models.settings import (
@@ -41,6 +47,7 @@ from agentd.runtime.ports import Model
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
+from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
@@ -53,8 +60,6 @@ from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
 
 RETENTION_INTERVAL_S = 600.0
-FIRST_INHERITED = 3
-"""The first file descriptor that systemd passes, by sd_listen_fds(3)."""
 
 _log = log.get_logger()
 
@@ -97,11 +102,14 @@ class Daemon:
         config: Config,
         flags: Mapping[str, str] | None = None,
         boundary: Callable[[str], None] | None = None,
+        local_tools: Mapping[str, LocalTool] | None = None,
     ) -> None:
         self._config = config
         self._flags = dict(flags or {})
         self._boundary = boundary
         """Called at each point where a crash is tested: see tests/crash."""
+        self._local_tools = local_tools
+        """Tools that run in this process, by `toolset/tool`: see tests/benchmarks."""
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
         self._start_time_ms = self._clock.now_ms()
@@ -115,10 +123,10 @@ class Daemon:
         self._notifier = Notifier(config.supervisor.notify_socket, config.supervisor.watchdog_s)
         async with AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
-            listener = self._listen(stack)
+            listener, inner = self._listen(stack)
             runtime = await stack.enter_async_context(self._runtime())
             table = method_table(self._services(runtime))
-            carriers = await self._carry(stack, table, listener)
+            carriers = await self._carry(stack, table, listener, inner)
             self._handle_signals()
             gc.collect()
             gc.freeze()
@@ -129,25 +137,23 @@ class Daemon:
 
     # Building.
 
-    def _listen(self, stack: AsyncExitStack) -> socket.socket:
-        """Return the public socket: the one inherited from systemd, or a new one under its lock."""
+    def _listen(self, stack: AsyncExitStack) -> tuple[socket.socket, Path]:
+        """Return the public socket, inherited from systemd or new, and the path of the inner one.
+        Both are ours alone while we hold the lock."""
         server = self._config.server
-        if self._config.supervisor.socket_count:
-            return socket.socket(fileno=FIRST_INHERITED)
-        check_path(server.socket)
-        server.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = lock_socket(server.socket)
+        raise_descriptor_limit()
+        listener = adopt(self._config.supervisor.socket_count)
+        public = server.socket
+        if listener is not None:
+            public = Path(os.fsdecode(listener.getsockname()))
+        else:
+            make_directory(public.parent, 0o750 if server.socket_mode != "0600" else 0o700)
+        lock = lock_socket(public, adopted=listener is not None)
         stack.callback(lock.release)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            listener.bind(str(server.socket))
-        finally:
-            os.umask(mask)
-        server.socket.chmod(int(server.socket_mode, 8))
-        stack.callback(server.socket.unlink, missing_ok=True)
-        listener.listen(socket.SOMAXCONN)
-        return listener
+        if listener is None:
+            listener = listen(public, int(server.socket_mode, 8))
+            stack.callback(public.unlink, missing_ok=True)
+        return listener, inner_path(public)
 
     @asynccontextmanager
     async def _runtime(self) -> AsyncIterator[Runtime]:
@@ -158,7 +164,12 @@ class Daemon:
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
             outside = Outside(
-                journal, self._models, self._clock, self._entropy, boundary=self._boundary
+                journal,
+                self._models,
+                self._clock,
+                self._entropy,
+                self._local_tools,
+                self._boundary,
             )
             runtime = Runtime(outside, runtime_limits(config))
             async with runtime.serving(), asyncio.TaskGroup() as group:
@@ -189,14 +200,15 @@ class Daemon:
         }
 
     async def _carry(
-        self, stack: AsyncExitStack, table: Mapping[str, Method], listener: socket.socket
+        self,
+        stack: AsyncExitStack,
+        table: Mapping[str, Method],
+        listener: socket.socket,
+        inner: Path,
     ) -> list[GrpcCarrier]:
         """Open the ways in: the relay before the inner socket, and TCP when it is configured."""
         server = self._config.server
         limits = GrpcLimits(server.max_message_bytes, server.write_timeout_s)
-        # The name of the caller is in the address that the relay binds: nobody else may connect.
-        private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentd-")))
-        inner = private / "grpc.sock"
         carriers = [GrpcCarrier(table, limits=limits)]
         await carriers[0].start(f"unix:{inner}")
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -302,12 +314,13 @@ def serve(
     config: Config,
     flags: Mapping[str, str] | None = None,
     boundary: Callable[[str], None] | None = None,
+    local_tools: Mapping[str, LocalTool] | None = None,
 ) -> int:
     """Serve until a signal ends it; return the exit code. An error at the start is one line."""
     log.configure(level=config.log.level, format=config.log.format)
 
     async def run() -> None:
-        await Daemon(config, flags, boundary).run()
+        await Daemon(config, flags, boundary, local_tools).run()
 
     code = 0
     try:
@@ -335,9 +348,14 @@ def models_settings(config: Config) -> ModelsSettings:
             idle_timeout_s=provider.idle_timeout_s,
             directory=config.state.models_directory,
             concurrency=provider.concurrency,
+            threads=provider.threads,
         )
         for name, provider in config.models.providers.items()
     )
+    script = config.models.scripted.file
+    if script is not None:
+        model = ModelSettings(script.stem, path=script)
+        providers = (*providers, ProviderSettings("scripted", Adapter.SCRIPTED, models=(model,)))
     return ModelsSettings(providers, config.models.default)
 
 
@@ -374,5 +392,9 @@ def runtime_limits(config: Config) -> RuntimeLimits:
         ),
         SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
         LeaseLimits(int(runs.lease_s * 1000)),
-        WatchLimits(config.watch.coalesce_ms / 1000),
+        WatchLimits(
+            config.watch.coalesce_ms / 1000,
+            config.watch.page_events,
+            config.watch.backlog_events,
+        ),
     )

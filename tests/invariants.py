@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from agentd.agent.budget import Usage
 from agentd.agent.call import fold_calls
@@ -41,6 +42,9 @@ from agentd.context.models.encoding import Encoder
 from agentd.context.transcript import Transcript
 from agentd.protocol.machine import evolve
 from tests.providers.validate import validate_anthropic_request, validate_openai_request
+
+ONCE = frozenset({EffectClass.NON_IDEMPOTENT, EffectClass.IRREVERSIBLE})
+"""What must not be repeated; said here again, so that a wrong machine cannot say otherwise."""
 
 
 class Broken(AssertionError):
@@ -80,7 +84,7 @@ def check_order(entries: Sequence[Entry]) -> None:
     for number, entry in enumerate(entries, 1):
         require(entry.sequence == number, f"event {number} has the sequence {entry.sequence}")
         require(entry.run == entries[0].run, f"event {number} is of {entry.run.id}")
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in pairwise(entries):
         require(before.revision < after.revision, f"revision {after.revision} goes back")
         require(before.time_ms <= after.time_ms, f"event {after.sequence} goes back in time")
 
@@ -135,14 +139,14 @@ def check_repeats(entries: Sequence[Entry]) -> None:
                 effects |= {call.call: call.effect for call in calls}
             case CallRetried(call=call):
                 permits[call] += 1
-            case CallLost(call=call, reason=reason) if not effects[call].repeatable:
+            case CallLost(call=call, reason=reason) if effects[call] in ONCE:
                 said = reason is CallErrorReason.INTERRUPTED
                 require(said, f"call {call} was queued again after {reason.name}")
                 permits[call] += 1
             case CallLeased(call=call, attempt=attempt):
                 attempts[call] += 1
                 require(attempt == attempts[call], f"call {call} skips to attempt {attempt}")
-                allowed = effects[call].repeatable or attempt <= 1 + permits[call]
+                allowed = effects[call] not in ONCE or attempt <= 1 + permits[call]
                 require(allowed, f"call {call} was repeated by itself")
             case _:
                 pass
@@ -160,8 +164,8 @@ def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) 
         require(call is not None, f"{key} was executed, and is not in the history")
         assert call is not None
         leases = _count(entries, CallLeased, call.id)
-        require(len(made) <= leases or call.effect.repeatable, f"{key} ran {len(made)} times")
-        if not call.effect.repeatable:
+        require(len(made) <= leases or call.effect not in ONCE, f"{key} ran {len(made)} times")
+        if call.effect in ONCE:
             applied = sum(execution.applied for execution in made)
             retries = _count(entries, CallRetried, call.id)
             require(applied <= 1 + retries, f"{key} had its effect {applied} times")
@@ -169,7 +173,7 @@ def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) 
         applied = any(execution.applied for execution in seen.get(key, ()))
         if call.state in (CallState.SUCCEEDED, CallState.RECONCILED):
             require(applied, f"{key} is {call.state.name} and never happened")
-        if call.state in (CallState.CANCELLED, CallState.DENIED) and not call.effect.repeatable:
+        if call.state in (CallState.CANCELLED, CallState.DENIED) and call.effect in ONCE:
             require(not applied, f"{key} is {call.state.name} and happened")
 
 
@@ -232,9 +236,9 @@ def check_cancel(entries: Sequence[Entry]) -> None:
         if not isinstance(entry.event, RunCancelling) or not ends:
             continue
         state = replay(entries[: entry.sequence])
-        names = [
-            f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED
-        ] + ([f"requests/{state.in_flight.turn}"] if state.in_flight else [])
+        names = [f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED] + (
+            [f"requests/{state.in_flight.turn}"] if state.in_flight else []
+        )
         told = [item.name for item in ends[0].cancel_entries]
         require(sorted(told) == sorted(names), f"in progress were {names}, reported {told}; {last}")
 

@@ -263,6 +263,9 @@ class CallLeased:
     """Proves that the attempt is the host's. Empty for tools of the daemon itself."""
     deadline_ms: int = 0
     """When the attempt times out, in milliseconds since the epoch."""
+    path: str = ""
+    """`toolset/tool`."""
+    effect: EffectClass = EffectClass.IRREVERSIBLE
 
 
 @dataclass(frozen=True, slots=True)

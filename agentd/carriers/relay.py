@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import resource
-import secrets
 import socket
 import struct
 from contextlib import ExitStack
@@ -140,7 +139,7 @@ class Relay:
 
     def __init__(self, inner: Path) -> None:
         self._inner = inner
-        self._secret = secrets.token_hex(4)
+        self._secret = os.urandom(4).hex()
         self._numbers = itertools.count()
         self._links: set[_Link] = set()
 

@@ -62,7 +62,7 @@ def _spawn(settings: Settings, log: Path) -> tuple[subprocess.Popen[bytes], int]
     with log.open("ab") as output:
         start = output.tell()
         process = subprocess.Popen(  # noqa: S603 - this program itself
-            [sys.executable, "-m", "agentd.cli", *flags, "serve"],
+            [sys.executable, "-m", "agentd", *flags, "serve"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

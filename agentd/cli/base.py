@@ -1,5 +1,6 @@
 """What every command is made of: help with examples first, settings, and the way to the daemon."""
 
+import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,14 +69,16 @@ class Settings:
     @property
     def address(self) -> str:
         """Where the daemon is: as configured, else the user's own if it is there, else the
-        system's if that is there, else where the user's own would be."""
+        system's if that is there and lets the user in, else where the user's own would be."""
         from agentd.config import SYSTEM_SOCKET  # noqa: PLC0415
 
         if self.config.client.address:
             return self.config.client.address
         own = self.config.server.socket
-        socket = SYSTEM_SOCKET if SYSTEM_SOCKET.exists() and not own.exists() else own
-        return f"unix:{socket}"
+        chosen = self.config.origin("server.socket").kind != "default"
+        if chosen or own.exists() or not os.access(SYSTEM_SOCKET, os.W_OK):
+            return f"unix:{own}"
+        return f"unix:{SYSTEM_SOCKET}"
 
     def client(self, *, attempts: int = 4) -> "Client":
         """Return a client, which has dialled nothing yet."""

@@ -51,6 +51,7 @@ class Follower:
     async def _attend(self, showing: asyncio.Task[bool], interrupts: Interrupts) -> Exit:
         if not await interrupts.during(showing, 1):
             return await self._ended(to_the_end=await showing)
+        self.renderer.close()
         self.talk.say("Detaching. Ctrl-C again cancels the run.")
         if await interrupts.during(showing, 2, SECOND_S):
             await self._cancel(interrupts)
@@ -83,6 +84,7 @@ class Follower:
 
     async def _cancel(self, interrupts: Interrupts) -> None:
         """Cancel the run and show the report; a third Ctrl-C does not wait for it."""
+        self.renderer.close()
         self.talk.say("Cancelling. Ctrl-C again does not wait for the report.")
         async with asyncio.TaskGroup() as group:
             cancelling = group.create_task(self._cancel_run())

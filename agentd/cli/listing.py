@@ -32,14 +32,7 @@ COLUMNS = ("RUN", "STATE", "AGENT", "AGE", "TURNS", "COST", "GOAL")
 @output_option
 @pass_settings
 def ps(
-    settings: Settings,
-    *,
-    everything: bool,
-    quiet: bool,
-    limit: int,
-    agent: str,
-    session: str,
-    output: str,
+    settings: Settings, /, *, everything: bool, quiet: bool, limit: int, output: str, **of: str
 ) -> None:
     """List the runs that have not ended, newest first."""
 
@@ -47,8 +40,8 @@ def ps(
         async with settings.client() as client:
             runs = client.runs.list(
                 states=() if everything else UNFINISHED,
-                agent=resource(agent, "agents") if agent else "",
-                session=resource(session, "sessions") if session else "",
+                agent=resource(of["agent"], "agents") if of["agent"] else "",
+                session=resource(of["session"], "sessions") if of["session"] else "",
             )
             return await take(runs, limit)
 

@@ -1,6 +1,7 @@
 """The command line's front door: reads arguments and imports a command only when it is called."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -93,10 +94,10 @@ def cli(
     ctx.obj = Settings(flags)
 
 
-def main() -> int:
-    """Run the command of this process's arguments and return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, by default that of this process's arguments, and return its exit code."""
     try:
-        code = cli.main(prog_name="agentd", standalone_mode=False)
+        code = cli.main(arguments, prog_name="agentd", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -130,36 +130,46 @@ class _Text:
         self._next_index = 0
         self._written = ""
         self._answered_turn = 0
+        self._in_line = False
 
     def piece(self, delta: Delta) -> None:
         source = (delta.turn, delta.attempt)
         if delta.turn <= self._answered_turn:
             return
         if source != self._source:
-            self.end()
-            self._source, self._next_index = source, 0
-        if delta.index == self._next_index:  # After a gap, the finished reply brings the rest.
-            self._next_index += 1
-            self._write(delta.text)
+            self._start(source)
+        if delta.index != self._next_index:
+            # Deltas are not kept: some went by before this watch began, or while it was cut. The
+            # finished reply will not continue what is written, and so is written whole.
+            self._write("…")
+        self._next_index = delta.index + 1
+        self._write(delta.text)
 
     def reply(self, reply: ModelReplied) -> None:
-        if (reply.turn, reply.attempt) != self._source or not reply.text.startswith(self._written):
-            self.end()
+        source = (reply.turn, reply.attempt)
+        if source != self._source or not reply.text.startswith(self._written):
+            self._start(source)
         self._write(reply.text[len(self._written) :])
         self._answered_turn = reply.turn
         self.end()
 
     def end(self) -> None:
         """End the line that is being written."""
-        if self._written and not self._written.endswith("\n"):
+        if self._in_line:
             self._stream.write("\n")
-        self._written = ""
-        self._stream.flush()
+            self._stream.flush()
+        self._in_line = False
+
+    def _start(self, source: tuple[int, int]) -> None:
+        self.end()
+        self._source, self._next_index, self._written = source, 0, ""
 
     def _write(self, text: str) -> None:
-        self._written += text
-        self._stream.write(clean(text))
-        self._stream.flush()
+        if text:
+            self._written += text
+            self._stream.write(clean(text))
+            self._stream.flush()
+            self._in_line = not text.endswith("\n")
 
 
 def waiting(event: RunWaiting) -> str:
@@ -209,15 +219,18 @@ def why(reason: RunFailure) -> str:
 
 def spent(usage: Usage) -> str:
     """Return what a run has spent, for people."""
-    tokens = usage.input_tokens + usage.output_tokens
     return sentence(
         (
-            f"{usage.turns} turns" if usage.turns != 1 else "1 turn",
-            f"{usage.tool_calls} tool calls" if usage.tool_calls else "",
-            f"{tokens:,} tokens" if tokens else "",
+            _count(usage.turns, "turn"),
+            _count(usage.tool_calls, "tool call"),
+            _count(usage.input_tokens + usage.output_tokens, "token"),
             dollars(usage.cost_nanos),
         )
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
 def report_lines(report: CancelReport) -> list[str]:

@@ -70,9 +70,7 @@ class Options:
 @click.option("--use", multiple=True, metavar="PATTERN", help="Tools of other hosts: toolset/*.")
 @click.option("--max-turns", default=0, type=click.IntRange(0), help="The most model turns.")
 @click.option("--max-tokens", default=0, type=click.IntRange(0), help="The most tokens in all.")
-@click.option(
-    "--max-cost", default=0.0, type=click.FloatRange(0), help="The most US dollars."
-)
+@click.option("--max-cost", default=0.0, type=click.FloatRange(0), help="The most US dollars.")
 @click.option("--timeout", default=0.0, type=DURATION, help="How long the run may take, as 5m.")
 @click.option("-d", "--detach", is_flag=True, help="Print the run's name and leave it running.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before getting a large local model.")

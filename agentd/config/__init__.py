@@ -84,7 +84,6 @@ class JournalSection:
     """How far back the journal reaches. Events of unfinished runs are always kept."""
 
     retention_days: int = key(0, integer(0, 36_500, "days"), "Older events go. 0 keeps all.")
-    retention_rows: int = key(0, integer(0, 10**12), "Events beyond these go. 0 keeps all.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +128,11 @@ class Runs:
 class Watch:
     """How events are streamed."""
 
-    ring_events: int = key(
-        16_384, integer(64, 10**7), "The newest events, held in memory for watchers."
+    page_events: int = key(
+        1_024, integer(1, 100_000), "Events read at a time while a watcher catches up."
     )
-    batch_events: int = key(256, integer(1, 10_000), "The most events of one message.")
-    batch_bytes: int = key(
-        1 << 20, integer(1024, 64 << 20, "bytes"), "The size at which a message is full."
+    backlog_events: int = key(
+        65_536, integer(16, 10**7), "Events that may wait for a watcher before it is cut."
     )
     coalesce_ms: float = key(
         5.0, number(0, 1000, "milliseconds"), "How long a busy stream gathers one message."
@@ -158,6 +156,9 @@ class Provider:
         300.0, number(1, 3600, "seconds"), "How long an answer may pause before it is given up."
     )
     concurrency: int = key(1, integer(1, 1000), "Requests at a time, of a local model.")
+    threads: int = key(
+        0, integer(0, 1024), "Threads of a local model. 0 means the physical cores but one."
+    )
     environment_key: Secret | None = None
     """The key from the provider's own variable, which is used when there is no file."""
 
@@ -201,15 +202,9 @@ class ModelPrices:
 class Scripted:
     """A model that answers from a file, for tests and demonstrations."""
 
-    file: Path | None = key(None, OPTIONAL_PATH, "The script. Empty means none.")
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """Models that run on this machine."""
-
-    threads: int = key(0, integer(0, 1024), "Threads of one model. 0 means the free cores.")
-    context_tokens: int = key(8192, integer(512, 10**7, "tokens"), "The context to allocate.")
+    file: Path | None = key(
+        None, OPTIONAL_PATH, "The script, offered as scripted/NAME after the file. Empty: none."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +213,6 @@ class Models:
 
     default: str = key("", TEXT, "provider/model. Empty means the first that is ready.")
     scripted: Scripted = section(Scripted)
-    local: Local = section(Local)
     providers: Mapping[str, Provider] = table(Provider, "NAME")
     details: Mapping[str, ModelDetails] = table(ModelDetails, "PROVIDER/MODEL")
     prices: Mapping[str, ModelPrices] = table(ModelPrices, "PROVIDER/MODEL")

@@ -196,9 +196,7 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        return await self._scheduler.carry_out(
-            partial(self._send_once, identity, text, request_id)
-        )
+        return await self._scheduler.carry_out(partial(self._send_once, identity, text, request_id))
 
     async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
         namespace, method = identity.namespace, "SendMessage"

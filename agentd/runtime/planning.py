@@ -161,8 +161,14 @@ class Planner:
         token = "" if host == LOCAL_HOST else self._around.hosts.new_token(host)
         tool = tool_of(self._around.registry, state, call)
         deadline_ms = self._around.clock.now_ms() + tool.timeout_ms
-        kind = CallLeased if isinstance(effect, StartCall) else CallProbed
-        return kind(call.id, effect.attempt, host, token, deadline_ms), Start(effect, host), None
+        event: Event
+        if isinstance(effect, ProbeCall):
+            event = CallProbed(call.id, effect.attempt, host, token, deadline_ms)
+        else:
+            event = CallLeased(
+                call.id, effect.attempt, host, token, deadline_ms, call.path, call.effect
+            )
+        return event, Start(effect, host), None
 
     def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
         if call.path in self._around.local_tools:

@@ -29,7 +29,7 @@ _DEFAULT_AGENT = Agent(
     DEFAULT_NAMESPACE,
     DEFAULT_AGENT,
     display_name="Default",
-    instructions="You are a helpful assistant. Use the tools you are given when they help.",
+    instructions="You are a helpful assistant.",
 )
 
 

@@ -161,7 +161,13 @@ def _model_lost(fact: events.ModelLost, _run: str, _time_ms: int) -> _Fields:
 
 
 def _call_leased(fact: events.CallLeased, run: str, _time_ms: int) -> _Fields:
-    return {"call": f"{run}/calls/{fact.call}", "attempt": fact.attempt, "host": fact.host}
+    return {
+        "call": f"{run}/calls/{fact.call}",
+        "attempt": fact.attempt,
+        "host": fact.host,
+        "tool": convert.tool_name(fact.path),
+        "effect": fact.effect.value,
+    }
 
 
 def _call_lost(fact: events.CallLost, run: str, _time_ms: int) -> _Fields:

@@ -48,7 +48,6 @@ class EventService:
             progress_interval_s=interval_s,
             until_ended=request.until_ended,
         )
-        assert isinstance(batches, AsyncGenerator)
         async with aclosing(batches):
             async for batch in batches:
                 for response, revision in self._frames.responses(batch):

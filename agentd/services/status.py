@@ -5,7 +5,7 @@ then the caller would see that refusal in place of the error.
 """
 
 import math
-import secrets
+import os
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -106,7 +106,7 @@ def to_status(error: AgentdError) -> status_pb2.Status:
 
 def unexpected(error: BaseException, method: str) -> status_pb2.Status:
     """Return the status of a bug, which names an incident; log the incident with its traceback."""
-    incident = secrets.token_hex(6)
+    incident = os.urandom(6).hex()
     log.error("request_failed_unexpectedly", incident=incident, method=method, exc_info=error)
     return to_status(
         AgentdError(

@@ -67,7 +67,7 @@ class Subject:
 
     def request(self, *messages: Message, tools: tuple[Tool, ...] = ()) -> ModelRequest:
         model = self.name.partition("/")[2]
-        return ModelRequest(model, "You are a helpful assistant.", messages, tools, 80)
+        return ModelRequest(model, "You are a helpful assistant.", messages, tools, 24)
 
 
 def respond(request: Request) -> Reply:

@@ -80,7 +80,7 @@ async def everything(journal: SqliteJournal) -> list[Entry]:
     return list(entries)
 
 
-@pytest.mark.parametrize("position", range(1, 41))
+@pytest.mark.parametrize("position", [*range(1, 21), 25, 30, 35, 40])
 async def test_a_failed_sync_acknowledges_nothing_false(tmp_path: Path, position: int) -> None:
     ledger = Ledger()
     journal, disk, runs = await open_faulty(tmp_path, ledger)
@@ -112,25 +112,7 @@ async def test_some_failed_syncs_are_those_of_commits(tmp_path: Path) -> None:
     assert len(ledger.errors) == RUNS
 
 
-async def test_a_crash_after_a_failed_sync_changes_nothing_that_was_read(tmp_path: Path) -> None:
-    """The bytes of a failed commit are in the WAL. What was read as missing stays missing."""
-    ledger = Ledger()
-    journal, disk, runs = await open_faulty(tmp_path, ledger)
-    disk.failing_syncs = lambda _: True
-    with pytest.raises(Unavailable):
-        await journal.append(runs[0], 1, [leased(1)])
-    disk.failing_syncs = lambda _: False
-    in_memory = await contents(journal, runs)
-    (tmp_path / "copy").mkdir()
-    for name in ("journal.db", "journal.db-wal"):
-        (tmp_path / "copy" / name).write_bytes((tmp_path / name).read_bytes())
-    after_a_kill = await SqliteJournal.open(tmp_path / "copy", FixedClock())
-    assert await contents(after_a_kill, runs) == in_memory
-    await after_a_kill.close()
-    await journal.close()
-
-
-@pytest.mark.parametrize("position", [*range(1, 20), 25, 31, 37, 43])
+@pytest.mark.parametrize("position", [1, 2, 3, 4, 5, 8, 13, 21, 34])
 async def test_a_full_disk_degrades_and_recovers(tmp_path: Path, position: int) -> None:
     ledger = Ledger()
     journal, disk, runs = await open_faulty(tmp_path, ledger)

@@ -81,6 +81,7 @@ async def record(
 
 def lay(directory: Path, image: Image) -> None:
     """Make the files of a directory those of an image."""
+    directory.mkdir(exist_ok=True)
     for leftover in directory.iterdir():
         leftover.unlink()
     for name, content in image.files.items():
@@ -128,7 +129,6 @@ async def verdicts(
     directory: Path, options: Options, losses: list[Loss], step: int
 ) -> AsyncIterator[str]:
     recording, rebuilt = directory / "recording", directory / "rebuilt"
-    rebuilt.mkdir()
     base, operations = await record(recording, options)
     for number, image in enumerate(images(base, operations, losses, seed=7)):
         if number % step == 0:
@@ -146,7 +146,6 @@ async def test_the_last_image_holds_everything(tmp_path: Path) -> None:
     base, operations = await record(tmp_path / "recording", SMALL)
     *_, last = images(base, operations, [Loss.DROPPED], seed=7)
     assert set(last.acknowledged.values()) == {1 + 2 * ROUNDS}
-    (tmp_path / "rebuilt").mkdir()
     assert await check(tmp_path / "rebuilt", last) == ""
     last.acknowledged["r0"] += 1
     assert await check(tmp_path / "rebuilt", last) == "lost"
@@ -169,7 +168,6 @@ async def test_off_damages_the_database(tmp_path: Path) -> None:
 
 async def test_a_run_of_an_image_can_go_on(tmp_path: Path) -> None:
     base, operations = await record(tmp_path / "recording", SMALL)
-    (tmp_path / "rebuilt").mkdir()
     for image in list(images(base, operations, [Loss.TORN], seed=11))[40::60]:
         await check(tmp_path / "rebuilt", image)
         journal = await SqliteJournal.open(tmp_path / "rebuilt", FixedClock())
@@ -190,7 +188,64 @@ async def test_a_failed_sync_before_a_power_cut_loses_nothing(
     place."""
     base, operations = await record(tmp_path / "recording", SMALL, failing_sync)
     assert any(isinstance(operation, FailedSync) for operation in operations)
-    (tmp_path / "rebuilt").mkdir()
     cuts = list(images(base, operations, list(Loss), seed=3, forgotten=forgotten))
     for image in [*cuts[::25], cuts[-1]]:
         assert await check(tmp_path / "rebuilt", image) == ""
+
+
+async def fail_a_commit(directory: Path) -> tuple[SqliteJournal, Disk, RunIdentity, bytes]:
+    """Return a journal whose newest commit has just failed, on a disk whose syncs still fail, and
+    the database before the work."""
+    await (await SqliteJournal.open(directory, FixedClock())).close()
+    base = (directory / "journal.db").read_bytes()
+    disk = Disk(f"disk-{directory.name}")
+    journal = await SqliteJournal.open(directory, FixedClock(), Options(vfs=disk.name))
+    run = await create_run(journal, "r1")
+    disk.failing_syncs = lambda _: True
+    with pytest.raises(Unavailable):
+        await journal.append(run, 1, [event("r1", 2)])
+    return journal, disk, run, base
+
+
+async def final(directory: Path, image: Image) -> list[int]:
+    """Return the sequences of the run in an image."""
+    lay(directory, image)
+    journal = await SqliteJournal.open(directory, FixedClock())
+    stored = await journal.get_run(DEFAULT_NAMESPACE, RunId("r1"))
+    assert stored is not None
+    sequences = [entry.sequence for entry in await journal.read_run(stored.run.identity)]
+    await journal.close()
+    return sequences
+
+
+@pytest.mark.parametrize("forgotten", list(Loss))
+async def test_what_was_read_as_missing_stays_missing(tmp_path: Path, forgotten: Loss) -> None:
+    journal, disk, run, base = await fail_a_commit(tmp_path / "recording")
+    disk.failing_syncs = lambda _: False
+    assert len(await journal.read_run(run)) == 1
+    operations = list(disk.operations)
+    for loss in Loss:
+        *_, last = images({"journal.db": base}, operations, [loss], seed=5, forgotten=forgotten)
+        assert await final(tmp_path / "rebuilt", last) == [1]
+    await journal.close()
+
+
+async def test_nothing_rests_on_what_only_the_page_cache_has(tmp_path: Path) -> None:
+    """A commit fails, the process is killed, the next one finds the events in the page cache and
+    goes on from them; then the power is cut."""
+    journal, disk, run, base = await fail_a_commit(tmp_path / "first")
+    *_, platter = images({"journal.db": base}, disk.operations, [Loss.DROPPED], seed=5)
+    second = tmp_path / "second"
+    second.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        (second / name).write_bytes((tmp_path / "first" / name).read_bytes())
+    await journal.close()
+
+    disk = Disk("disk-second")
+    journal = await SqliteJournal.open(second, FixedClock(), Options(vfs=disk.name))
+    assert len(await journal.read_run(run)) == 2
+    await journal.append(run, 2, [event("r1", 3)])
+    operations = list(disk.operations)
+    await journal.close()
+    *_, last = images(platter.files, operations, [Loss.DROPPED], seed=5)
+    assert await final(tmp_path / "rebuilt", last) == [1, 2, 3]

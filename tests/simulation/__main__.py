@@ -1,6 +1,7 @@
 """Replay simulations: `python -m tests.simulation --seed N [--seeds COUNT] [--steps]`."""
 
 import argparse
+import sys
 
 from tests.simulation.simulation import simulate
 
@@ -17,10 +18,10 @@ def main() -> None:
             result = simulate(seed)
         except AssertionError as broken:
             failed += 1
-            print(broken)
+            sys.stdout.write(f"{broken}\n")
             continue
         if options.steps:
-            print(result)
+            sys.stdout.write(f"{result}\n")
     raise SystemExit(bool(failed))
 
 

@@ -137,9 +137,7 @@ class Daemon:
 
     async def _serve(self) -> None:
         world = self._world
-        outside = Outside(
-            world.journal, SimModels(world), world.clock, world.entropy, self._tools
-        )
+        outside = Outside(world.journal, SimModels(world), world.clock, world.entropy, self._tools)
         runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
             self._group, self.runtime = group, runtime

@@ -171,19 +171,16 @@ class SimHost:
         await self._report(job.invocation, Stopped())
 
     async def _extend(self, job: _Job) -> None:
+        ref = _ref(job.invocation)
+        note = Progress(ref, "working", 0.5)
+
+        async def extend(runtime: Runtime) -> Sequence[LeaseStatus]:
+            if self._random.random() < 0.3:
+                return await runtime.hosting.report_progress(NAMESPACE, [note])
+            return await runtime.hosting.extend(NAMESPACE, [ref])
+
         while True:
             await asyncio.sleep(1.0 + self._random.random())
-            ref = _ref(job.invocation)
-            progress = Progress(ref, "working", 0.5)
-            use_progress = self._random.random() < 0.3
-
-            async def extend(
-                runtime: Runtime, ref: LeaseRef = ref, progress: Progress = progress
-            ) -> Sequence[LeaseStatus]:
-                if use_progress:
-                    return await runtime.hosting.report_progress(NAMESPACE, [progress])
-                return await runtime.hosting.extend(NAMESPACE, [ref])
-
             try:
                 (status,) = await self._daemon.ask(extend)
             except (ConnectionLost, AgentdError):

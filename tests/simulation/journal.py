@@ -15,9 +15,7 @@ class SlowJournal(MemoryJournal):
     `lag` returns how many seconds each half of a read takes.
     """
 
-    def __init__(
-        self, clock: Clock, plan: Callable[[], Commit], lag: Callable[[], float]
-    ) -> None:
+    def __init__(self, clock: Clock, plan: Callable[[], Commit], lag: Callable[[], float]) -> None:
         super().__init__(clock, plan)
         self._lag = lag
 

@@ -25,7 +25,7 @@ from tests.simulation.world import World
 
 PRICES = Prices(input=3, output=15, cache_read=1, cache_write=4)
 INFO = ModelInfo("sim/any", context_tokens=100_000, max_output_tokens=200, prices=PRICES)
-_WORDS = "the quick brown fox jumps over the lazy dog".split()
+_WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"]
 
 
 class SimModels:
@@ -54,7 +54,7 @@ class SimModels:
         world = self._world
         world.check_request(request)
         random = world.chance(f"{request.run}/{request.key}/{world.requests}")
-        await asyncio.sleep(random.choice((0.0, 0.01, 0.5)))
+        await asyncio.sleep(random.choice((0.0, 0.01, 0.5, 4.0)))
         if world.goes_wrong(random, 0.03):
             await asyncio.sleep(random.choice((10.0, 3_600.0)))
         reply = _reply(world, random, request)

@@ -1,11 +1,13 @@
 """Those who create, steer and watch runs, over connections that break."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 from agentd.agent.budget import Budget
+from agentd.agent.call import Call
 from agentd.agent.events import Entry, RunState
 from agentd.agent.hosting import (
     Abandon,
@@ -17,12 +19,14 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, CallId, RunId, SessionId
+from agentd.agent.run import Run
 from agentd.agent.spec import Agent, OnUnknown, Session
 from agentd.agent.tool import CallState
 from agentd.errors import AgentdError, Exhausted, Reason
 from agentd.runtime.engine import CancelReport, NewRun
 from agentd.runtime.ports import RunQuery, Selector
 from agentd.runtime.runtime import Runtime
+from agentd.runtime.sessions import SessionView
 from tests.simulation.daemon import ConnectionLost, Daemon
 from tests.simulation.tools import truth
 from tests.simulation.world import NAMESPACE, World
@@ -80,7 +84,12 @@ class Person:
         return self.world.goes_wrong(self.random, probability)
 
 
-_PASSING = (Reason.OUTCOME_UNKNOWN, Reason.DISK_FULL, Reason.DRAINING)
+_PASSING = (
+    Reason.OUTCOME_UNKNOWN,
+    Reason.DISK_FULL,
+    Reason.DRAINING,
+    Reason.CONCURRENT_UPDATE,
+)
 
 
 class Creator(Person):
@@ -90,10 +99,10 @@ class Creator(Person):
         """Create what runs need."""
         for agent, on_unknown in ((PATIENT, OnUnknown.ASK), (TELLING, OnUnknown.TELL_MODEL)):
             new = Agent(NAMESPACE, agent, instructions="Do it.", on_unknown=on_unknown)
-            await self._create(lambda runtime, new=new: runtime.library.create_agent(new))
+            await self._create(partial(_create_agent, new))
         for session in SESSIONS:
             fresh = Session(NAMESPACE, session)
-            await self._create(lambda runtime, new=fresh: runtime.sessions.create_session(new))
+            await self._create(partial(_create_session, fresh))
 
     async def _create(self, work: Callable[[Runtime], Awaitable[object]]) -> None:
         try:
@@ -146,9 +155,10 @@ class Meddler(Person):
 
     async def meddle(self, number: int) -> None:
         """Do one thing to one run."""
-        run = self.random.choice(self.world.acknowledged.runs)
+        runs = self.world.acknowledged.runs
+        run = self.random.choice(runs if self.random.random() < 0.2 else runs[-3:])
         action = self.random.choice(
-            (self._send, self._send, self._pause, self._resume, self._cancel, self._read)
+            (self._send, self._pause, self._resume, self._cancel, self._cancel, self._read)
         )
         try:
             await action(run, number)
@@ -219,10 +229,8 @@ class Resolver(Person):
         ):
             identity = run.identity
             if run.view.state is RunState.PAUSED and self.world.calm:
-                await self._try(lambda rt, id=identity.id: rt.engine.resume_run(NAMESPACE, id))
-            for call in await self.ask(
-                lambda rt, id=identity.id: rt.reading.list_calls(NAMESPACE, id)
-            ):
+                await self._try(partial(_resume, identity.id))
+            for call in await self.ask(partial(_list_calls, identity.id)):
                 if call.state is CallState.UNKNOWN:
                     await self._decide(identity.id, call.id, call.idempotency_key)
 
@@ -290,3 +298,18 @@ class Watcher(Person):
                 if self.wrong(0.1):
                     await asyncio.sleep(self.random.uniform(0, 10))
 
+
+async def _create_agent(agent: Agent, runtime: Runtime) -> Agent:
+    return await runtime.library.create_agent(agent)
+
+
+async def _create_session(session: Session, runtime: Runtime) -> SessionView:
+    return await runtime.sessions.create_session(session)
+
+
+async def _resume(run: RunId, runtime: Runtime) -> Run:
+    return await runtime.engine.resume_run(NAMESPACE, run)
+
+
+async def _list_calls(run: RunId, runtime: Runtime) -> Sequence[Call]:
+    return await runtime.reading.list_calls(NAMESPACE, run)

@@ -143,7 +143,7 @@ class Simulation:
         async with asyncio.TaskGroup() as group:
             for number in range(count):
                 group.create_task(creator.create(number))
-                while random.random() < 0.6:
+                while random.random() < 0.75:
                     await asyncio.sleep(random.random() * CHAOS_S / count)
                     if world.acknowledged.runs:
                         group.create_task(meddler.meddle(number))

@@ -34,7 +34,7 @@ async def execute(world: World, invocation: Invocation, random: Random) -> Outco
     execution = world.ledger.start(
         invocation.idempotency_key, invocation.attempt, effect_of(invocation)
     )
-    work_s = random.choice((0.0, 0.0, 0.01, 0.5))
+    work_s = random.choice((0.0, 0.01, 0.5, 4.0))
     if world.goes_wrong(random, 0.1):
         work_s = random.choice((12.0, 120.0))
     try:

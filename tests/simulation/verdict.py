@@ -173,5 +173,3 @@ async def _check_watcher(world: World, watcher: Watcher) -> None:
     require(seen == sorted(set(seen)), f"a watcher saw {seen}")
     require(seen == wanted, f"a watcher missed {sorted(set(wanted) - set(seen))}")
     require(watcher.seen == expected, "a watcher saw other entries than the journal has")
-
-

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
 from agentd.agent.events import Entry
 from agentd.agent.hosting import Completion
+from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
 from agentd.agent.message import ModelRequest
 from agentd.agent.state import State
 from agentd.agent.tool import EffectClass, Tool
@@ -132,7 +132,7 @@ class World:
     def chance(self, name: str) -> Random:
         """Return a stream of chance that no other part of the world draws from."""
         digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
-        return Random(int.from_bytes(digest))  # noqa: S311
+        return Random(int.from_bytes(digest))
 
     def goes_wrong(self, random: Random, probability: float) -> bool:
         """Whether a fault of some probability happens now."""

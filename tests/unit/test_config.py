@@ -310,6 +310,12 @@ def test_each_key_is_found_on_its_line(document: dict[str, object]) -> None:
     assert key_lines(text) == expected
 
 
+def test_an_array_of_arrays_is_not_taken_for_headers() -> None:
+    text = "x = [\n  ['a'],\n  ['b']\n]\ny = 1\n[[t]]\nz = {a = [\n['c']\n]}\n[[t]]\nw = ''\n"
+    tomllib.loads(text)
+    assert key_lines(text) == {("x",): 1, ("y",): 5, ("t",): 6, ("t", "z"): 7, ("t", "w"): 11}
+
+
 def write_table(
     table: dict[str, object],
     path: tuple[str, ...],

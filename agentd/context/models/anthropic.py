@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.anthropic.com"
 _CACHE_CONTROL = b',"cache_control":{"type":"ephemeral"}}'
 _NO_KEY = "none"
+_STALE = "bound to a different conversation"
+"""What the provider says of reasoning whose instructions, tools or transcript are not those any
+more under which it was signed: after a compaction, or when a tool came or went."""
 
 _STOP_REASONS = {
     "end_turn": StopReason.END_TURN,
@@ -86,6 +91,16 @@ class AnthropicModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """Answer a request: TextDeltas, then one ModelReply. Raises ModelError."""
+        try:
+            async with aclosing(self._answer(request)) as answer:
+                async for chunk in answer:
+                    yield chunk
+        except _StaleReasoningError:
+            async with aclosing(self._answer(_without_reasoning(request))) as answer:
+                async for chunk in answer:
+                    yield chunk
+
+    async def _answer(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         body = encode_request(request, self._provider.encoder)
         answer = Answer()
         provider = self._provider
@@ -105,7 +120,10 @@ class AnthropicModel:
             finally:
                 await stream.close()
         except (provider.sdk.APIError, provider.transport_error, ValueError) as error:
-            raise self._failure(error, answer.usage.priced(self._prices)) from None
+            failure = self._failure(error, answer.usage.priced(self._prices))
+            if _STALE in failure.message and _has_reasoning(request):
+                raise _StaleReasoningError from None
+            raise failure from None
         if not answer.complete:
             raise ModelError(
                 ModelErrorKind.TRANSIENT,
@@ -130,6 +148,10 @@ class AnthropicModel:
             retry_after_s=retry_after_s(response.headers),
             usage=usage,
         )
+
+
+class _StaleReasoningError(Exception):
+    """The provider does not take its earlier reasoning back: it is to be asked without."""
 
 
 class Answer:
@@ -259,6 +281,18 @@ def encode_message(message: Message) -> tuple[bytes, ...]:
             return tuple(_assistant_blocks(message))
         case _:
             assert_never(message)
+
+
+def _has_reasoning(request: ModelRequest) -> bool:
+    return any(isinstance(m, AssistantMessage) and m.opaque_json for m in request.messages)
+
+
+def _without_reasoning(request: ModelRequest) -> ModelRequest:
+    messages = [
+        replace(message, opaque_json="") if isinstance(message, AssistantMessage) else message
+        for message in request.messages
+    ]
+    return replace(request, messages=messages)
 
 
 def _turns(messages: Sequence[Message], encoder: Encoder) -> list[bytes]:

@@ -53,7 +53,7 @@ class Catalogue:
         self._default = settings.default
         self._providers = {provider.name: provider for provider in settings.providers}
         self._connections: dict[str, Connection] = {}
-        self._connecting = asyncio.Lock()
+        self._connecting: dict[str, asyncio.Lock] = {}
 
     def resolve(self, name: str) -> ModelInfo:
         """Return a model by `provider/model`, by a bare name that a provider lists, or the default
@@ -88,7 +88,7 @@ class Catalogue:
             kind = ModelErrorKind.AUTHENTICATION if remote else ModelErrorKind.INVALID_REQUEST
             raise ModelError(kind, f"{name}: {detail}")
         key = name if _has_file(provider) else provider.name
-        async with self._connecting:
+        async with self._connecting.setdefault(key, asyncio.Lock()):
             if key not in self._connections:
                 self._connections[key] = await _connect(provider, model)
         return self._connections[key].model(model)

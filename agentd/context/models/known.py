@@ -44,6 +44,7 @@ KNOWN_MODELS: dict[Adapter, tuple[ModelSettings, ...]] = {
         _claude("claude-haiku-5-5"),
         _claude("claude-opus-5-5", Prices(4_000, 20_000, 200, 5_000)),
         _claude("claude-opus-5", Prices(5_000, 25_000, 500, 6_250)),
+        # Of its cache reads the provider's pages say both 0.10 and 0.20 dollars: the higher one.
         _claude("claude-sonnet-5-5", Prices(2_000, 10_000, 200, 2_500)),
         _claude("claude-sonnet-5", Prices(2_000, 10_000, 200, 2_500)),
         _claude("claude-haiku-4-5", Prices(1_000, 5_000, 100, 1_250), 200_000),

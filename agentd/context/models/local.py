@@ -31,9 +31,9 @@ from agentd.context.models.steps import StepText, chat, schema
 
 CONTEXT_TOKENS = 8_192
 CONCURRENCY_LIMIT = 2
-TEMPERATURE = 0.2
+TEMPERATURE = 0.0
+"""The likeliest answer: small models wander as soon as they are warmer."""
 TOP_P = 0.9
-"""Small models wander when they are warmer, and repeat themselves when they are colder."""
 SEED = 1
 """The same question gets the same answer."""
 _MAGIC = b"GGUF"
@@ -173,9 +173,12 @@ async def connect(provider: ProviderSettings, model: ModelSettings) -> LocalProv
     return LocalProvider(server, provider)
 
 
-def physical_cores() -> int:
-    """Count the cores that this process may use, hyper-threads not counted twice: with more
-    threads than that, generating is slower by far."""
+def spare_cores() -> int:
+    """Count the physical cores that this process may use, but one (and at least one).
+
+    The threads wait for each other at every step: with one of them held up, the others are too. On
+    two cores that were busy already, two threads took ten times as long as one.
+    """
     usable = os.sched_getaffinity(0)
     cores = set()
     for number in usable:
@@ -184,8 +187,8 @@ def physical_cores() -> int:
             package = (topology / "physical_package_id").read_text()
             cores.add((package, (topology / "core_id").read_text()))
         except OSError:
-            return len(usable)
-    return len(cores)
+            cores.add(("", str(number)))
+    return max(len(cores) - 1, 1)
 
 
 def _load(path: Path, provider: ProviderSettings, model: ModelSettings) -> Any:
@@ -206,7 +209,8 @@ def _load(path: Path, provider: ProviderSettings, model: ModelSettings) -> Any:
         params.model.path = str(path)
         params.n_ctx = (model.context_tokens or CONTEXT_TOKENS) * places
         params.n_parallel = places
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = physical_cores()
+        threads = provider.threads or spare_cores()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.hostnames = [f"{folder}/s.sock"]
         params.api_keys = [secrets.token_hex(16)]
         params.n_threads_http = 1

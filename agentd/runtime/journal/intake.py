@@ -71,7 +71,8 @@ class Intake:
 
         Raises Unavailable: DRAINING when the journal closes, OUTCOME_UNKNOWN after ten seconds.
         """
-        await self._pass(lambda: self._gate)
+        if self.held:
+            await self._pass(lambda: self._gate)
 
     async def settle(self) -> None:
         """Wait until it is known what is stored. Raises Unavailable as `admit` does."""

@@ -54,6 +54,11 @@ class Reader:
         rows = self._rows("SELECT head_position, head_sequence FROM runs WHERE key = ?", (key,))
         return rows[0] if rows else None
 
+    def key(self, namespace: Namespace, run: RunId) -> RunKey | None:
+        """Return a run's key."""
+        rows = self._rows("SELECT key FROM runs WHERE namespace = ? AND id = ?", (namespace, run))
+        return RunKey(rows[0][0]) if rows else None
+
     def run(self, namespace: Namespace, run: RunId, heads: Heads) -> StoredRun | None:
         """Return a run of the index."""
         rows = self._rows(_RUN + "WHERE namespace = ? AND id = ?", (namespace, run))
@@ -122,11 +127,34 @@ class Reader:
         """
         end = min(newest, after + STRETCH)
         where, values = _selected(selector)
-        rows = self._rows(
+        sql = (
             "SELECT position, run, sequence, kind, time_ms, body FROM log "
-            f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT ?",
-            (after, end, *values, limit),
+            f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT ?"
         )
+        return self._entries(sql, (after, end, *values, limit), after, limit, end)
+
+    def scan_chains(
+        self, heads: Sequence[int], selector: Selector, after: int, limit: int, newest: int
+    ) -> tuple[list[Entry], int]:
+        """Do as `scan` for the runs with heads at these positions, by their back pointers: at a
+        cost that follows from their lengths, not from the journal's."""
+        where, values = _selected(selector)
+        sql = (
+            "WITH RECURSIVE chain (position, previous) AS (SELECT position, previous FROM log "
+            f"WHERE position IN ({','.join('?' * len(heads))}) UNION ALL "
+            "SELECT log.position, log.previous FROM chain JOIN log "
+            "ON log.position = chain.previous WHERE log.position > ?) "
+            "SELECT position, run, sequence, kind, time_ms, body FROM chain "
+            "CROSS JOIN log USING (position) "  # CROSS: the chain first, not the stretch.
+            f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT ?"
+        )
+        bound = (*heads, after, after, newest, *values, limit)
+        return self._entries(sql, bound, after, limit, newest)
+
+    def _entries(
+        self, sql: str, values: Sequence[int | str], after: int, limit: int, end: int
+    ) -> tuple[list[Entry], int]:
+        rows = self._rows(sql, values)
         # Asked after the rows were read: what retention took before that is noticed.
         oldest = self._oldest_revision()
         if after < oldest:

@@ -64,7 +64,8 @@ CREATE TABLE records (
     PRIMARY KEY (kind, namespace, id, revision)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO meta VALUES ('heads_revision', 0), ('oldest_revision', 0), ('last_time_ms', 0);
+INSERT INTO meta VALUES
+    ('heads_revision', 0), ('oldest_revision', 0), ('last_time_ms', 0), ('repairs', 0);
 """
 # `log` is keyed by nothing but its position: keyed or indexed by run it would touch one page per
 # live run in every commit. `runs` is narrow and `bodies` apart, because all heads are rewritten at
@@ -189,6 +190,7 @@ def _create(directory: Path, options: Options) -> None:
     connection.execute(f"BEGIN; {_TABLES} COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
+    draft.chmod(0o600)  # SQLite gives the files beside it the same mode.
     draft.rename(database_path(directory))
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

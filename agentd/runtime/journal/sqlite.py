@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,8 @@ _Answer = TypeVar("_Answer")
 
 NEAR_EVENTS: Final = 64
 """A chain of at most this many events is read on the event loop; a longer one in a thread."""
+CHAINS: Final = 16
+"""A scan of at most this many runs follows their chains instead of the log."""
 
 
 class SqliteJournal:
@@ -74,7 +76,7 @@ class SqliteJournal:
         self._closed = True
         self._intake.end(Unavailable(Reason.DRAINING, "the journal is closed"))
         stopped = await asyncio.to_thread(self._writer.stop, timeout_s)
-        self._thread.shutdown(wait=True)
+        await asyncio.to_thread(self._thread.shutdown)
         if not stopped:
             raise Unavailable(
                 Reason.OUTCOME_UNKNOWN, f"the journal did not close within {timeout_s} s"
@@ -140,9 +142,9 @@ class SqliteJournal:
         Unavailable (OUTCOME_UNKNOWN, DRAINING) and Exhausted (DISK_FULL).
         """
         intake = self._intake
-        if intake.held:
+        if intake.held:  # Asked here too: a coroutine less on the hot path.
             await intake.admit()
-        head = intake.heads.get(run.key) or self._load_head(run)
+        head = intake.heads.get(run.key) or self._load_head(run.key)
         if head[1] != after_sequence:
             raise Conflict(
                 Reason.CONCURRENT_UPDATE,
@@ -181,7 +183,7 @@ class SqliteJournal:
         self, run: RunIdentity, *, after_sequence: int = 0, limit: int = 0
     ) -> Sequence[Entry]:
         """Return the events of one run in order. A limit of 0 means all."""
-        head = await self._durable_head(run)
+        head = await self._durable_head(run.key)
         length = head[1] - after_sequence
         if length <= 0:
             return []
@@ -207,9 +209,15 @@ class SqliteJournal:
             )
         if after_revision == newest:
             return [], newest
-        return await self._far_away(
-            partial(self._far.scan, selector, after_revision, limit, newest)
-        )
+        if not 0 < len(selector.runs) <= CHAINS:
+            return await self._far_away(
+                partial(self._far.scan, selector, after_revision, limit, newest)
+            )
+        heads = [head async for head in self._heads_of(selector)]
+        arguments = ([position for position, _ in heads], selector, after_revision, limit, newest)
+        if sum(length for _, length in heads) <= NEAR_EVENTS:
+            return self._near.scan_chains(*arguments)
+        return await self._far_away(partial(self._far.scan_chains, *arguments))
 
     async def put(self, records: Sequence[Record], *, expected_revision: int | None = None) -> None:
         """Store documents in one transaction."""
@@ -256,18 +264,22 @@ class SqliteJournal:
         self._intake.oldest_revision = max(self._intake.oldest_revision, done.oldest_revision)
         return done
 
-    def _load_head(self, run: RunIdentity) -> tuple[int, int]:
-        head = self._near.head(run.key)
+    def _load_head(self, key: RunKey) -> tuple[int, int]:
+        head = self._near.head(key)
         if head is None:
-            raise NotFound(
-                Reason.RUN_NOT_FOUND, f"there is no run {run.id}", metadata={"run": run.id}
-            )
+            raise NotFound(Reason.RUN_NOT_FOUND, f"the journal has no run with the key {key}")
         return head
 
-    async def _durable_head(self, run: RunIdentity) -> tuple[int, int]:
+    async def _heads_of(self, selector: Selector) -> AsyncIterator[tuple[int, int]]:
+        for run in selector.runs:
+            key = self._near.key(selector.namespace, run)
+            if key is not None:
+                yield await self._durable_head(key)
+
+    async def _durable_head(self, key: RunKey) -> tuple[int, int]:
         while True:
             await self._intake.settle()
-            head = self._intake.heads.get(run.key) or self._load_head(run)
+            head = self._intake.heads.get(key) or self._load_head(key)
             if head[0] <= self._intake.revision:
                 return head
             await self._intake.flush()

@@ -302,8 +302,9 @@ class Writer:
                 self._connection = schema.open_writer(self._directory, self._options)
                 self._watch_wal()
                 # This commit takes the place of the failed one in the WAL: from here on a crash
-                # cannot bring back what is not there now.
-                self._connection.execute("UPDATE meta SET value = value")
+                # cannot bring back what is not there now. It has to change something, because
+                # SQLite does not write a page that stays the same.
+                self._connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'repairs'")
                 return read_standing(self._connection)
             except (apsw.CorruptError, apsw.NotADBError):
                 raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from agentd.agent.ids import Namespace
 from agentd.carriers.grpc import GrpcCarrier, GrpcLimits
+from agentd.services.caller import Caller
 from agentd.services.registry import method_table
 from agentd.v1 import event_service_pb2, run_service_pb2, system_service_pb2
 from tests.unit.carriers.serving import (
@@ -22,6 +24,7 @@ from tests.unit.carriers.serving import (
     INFO,
     WAIT,
     WATCH,
+    Events,
     Serving,
     System,
     info_of,
@@ -180,6 +183,30 @@ async def test_a_cancelled_call_ends_its_handler(tmp_path: Path) -> None:
         await server.runs.waiting.wait()
         waiting.cancel()
         await server.runs.cancelled.wait()
+
+
+async def test_a_generator_is_closed_even_while_a_response_waits(tmp_path: Path) -> None:
+    """Closed by the carrier, that is: one that somebody still holds is no garbage."""
+    events, held = Events(), []
+
+    def hold(request: Any, caller: Caller) -> Any:
+        held.append(events.Watch(request, caller))
+        return held[-1]
+
+    table = method_table({"EventService": events})
+    carrier = GrpcCarrier({WATCH: replace(table[WATCH], stream=hold)})
+    address = await carrier.start(f"unix:{tmp_path}/s")
+    async with grpc.aio.insecure_channel(address) as channel:
+        stalled = stream(channel, WATCH, watch_request(1000, size=100_000))
+        await events.opened.wait()
+        sent = -1
+        while sent < events.sent:  # until nothing more is taken
+            sent = events.sent
+            await unary(channel, CHECK)
+        stalled.cancel()
+        async with asyncio.timeout(10):
+            await events.closed.wait()
+    await carrier.close(0)
 
 
 async def test_a_deadline_ends_the_handler(tmp_path: Path) -> None:

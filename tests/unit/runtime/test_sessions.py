@@ -130,6 +130,7 @@ async def test_is_not_deleted_under_a_run(tmp_path: Path) -> None:
         assert await d.sessions.list_sessions(HOME, after="", limit=10) == []
         again = await d.sessions.create_session(TALK)
         assert again.run_count == 0
+        assert await d.sessions.get_session(HOME, TALK.id) == again
 
 
 async def test_a_deletion_waits_for_a_run_that_is_being_created(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from agentd.context.models.script import parse_script
 from agentd.context.models.scripted import ScriptedModels
 from agentd.errors import AgentdError, InvalidRequest, Reason
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.runtime import Runtime, build_runtime
+from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.services.agent_service import AgentService
 from agentd.services.caller import Caller
@@ -89,32 +89,32 @@ async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> Async
     journal = await SqliteJournal.open(directory, clock)
     try:
         models = ScriptedModels({"demo": parse_script(script)})
-        runtime = build_runtime(journal, models, clock, SystemEntropy())
+        runtime = Runtime(Outside(journal, models, clock, SystemEntropy()))
         async with runtime.serving():
             yield House(
                 runtime,
                 AgentService(runtime.library),
                 SessionService(runtime.sessions),
-                RunService(runtime.engine),
+                RunService(runtime.engine, runtime.reading),
                 EventService(runtime.watches),
                 ToolService(runtime.registry, runtime.hosts),
-                ToolHostService(runtime.hosts),
-                SystemService(runtime.engine, lambda: info_of(runtime), drain_ms=1000),
+                ToolHostService(runtime.hosting),
+                SystemService(runtime.engine, lambda: info_of(runtime, models), drain_ms=1000),
             )
     finally:
         await journal.close()
 
 
-def info_of(runtime: Runtime) -> Info:
+def info_of(runtime: Runtime, models: ScriptedModels) -> Info:
     return Info(
         version="1.2.3",
         start_time_ms=1_500,
         revision=runtime.journal.revision,
         oldest_revision=runtime.journal.oldest_revision,
-        unfinished_run_count=runtime.engine.unfinished_run_count(),
+        unfinished_run_count=runtime.scheduler.unfinished_count,
         connected_host_count=runtime.hosts.connected_count,
-        models=runtime.models.list(),
-        default_model=runtime.models.resolve("").name,
+        models=models.list(),
+        default_model=models.resolve("").name,
         draining=runtime.engine.draining,
         process_id=42,
         max_request_bytes=4_194_304,

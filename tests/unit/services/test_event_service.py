@@ -125,6 +125,23 @@ async def test_a_reader_that_is_cut_learns_where_it_was(tmp_path: Path, after: i
             assert pb.WatchResponse.FromString(await anext(again)).events[0].revision == first
 
 
+async def test_a_reader_that_is_cut_later_learns_what_it_took(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await start(home)
+        await finish(home)
+        request = pb.WatchRequest(filter=pb.EventFilter(kinds=["run_created"]))
+        stream = home.events.Watch(request, CALLER)
+        taken = pb.WatchResponse.FromString(await anext(stream))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(anext(stream))
+            await start(home, "runs/r-2")
+        refused_ = pb.WatchResponse.FromString(waiting.result())
+        assert [event.run for event in refused_.events] == ["runs/r-2"]
+        with pytest.raises(Exhausted) as caught:
+            await stream.athrow(Exhausted(Reason.SLOW_READER, "too slow"))
+        assert int(caught.value.metadata["last_revision"]) == taken.progress_revision
+
+
 async def test_lists_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with house(tmp_path) as home:
         for index in range(3):

@@ -65,31 +65,12 @@ async def test_a_call_from_invocation_to_result(tmp_path: Path) -> None:
         assert invocation.idempotency_key
         assert invocation.deadline.seconds > 1_700_000_000
         assert invocation.lease_expire_time.seconds > 1_700_000_000
-        lease = pb.LeaseExtension(
-            call=invocation.call, attempt=1, lease_token=invocation.lease_token
-        )
-        stale = pb.LeaseExtension(call=invocation.call, attempt=1, lease_token="other")
-        extended = await home.hosts.ExtendLeases(
-            pb.ExtendLeasesRequest(leases=[lease, stale]), CALLER
-        )
-        results = [status.result for status in extended.statuses]
-        assert results == [pb.LEASE_RESULT_OK, pb.LEASE_RESULT_STALE_LEASE]
-        assert extended.statuses[0].HasField("lease_expire_time")
         leased = await home.runs.GetCall(
             run_service_pb2.GetCallRequest(name=invocation.call), CALLER
         )
         assert leased.call.state == call_pb2.CALL_STATE_LEASED
         assert leased.call.HasField("lease_expire_time")
         assert (leased.call.host, leased.call.tool) == ("h-1", FORECAST.name)
-        note = pb.ProgressReport(
-            call=invocation.call,
-            attempt=1,
-            lease_token=invocation.lease_token,
-            message="half",
-            fraction=0.5,
-        )
-        progress = await home.hosts.ReportProgress(pb.ReportProgressRequest(reports=[note]), CALLER)
-        assert [status.result for status in progress.statuses] == [pb.LEASE_RESULT_OK]
         outcomes = await ask(
             home,
             report(invocation, result_json='{"sun":true}', lease_token="other"),
@@ -131,6 +112,61 @@ async def test_calls_are_listed_by_state_and_of_every_unfinished_run(tmp_path: P
                 assert len(answer.calls) == count
         strange = run_service_pb2.ListCallsRequest(parent="runs/-")
         assert not (await home.runs.ListCalls(strange, STRANGER)).calls
+
+
+async def test_leases_are_extended_and_progress_is_noted(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, home.host(offer()) as stream:
+        await anext(stream)
+        await start(home)
+        invocation = (await anext(stream)).instructions[0].invoke
+        lease = pb.LeaseExtension(
+            call=invocation.call, attempt=1, lease_token=invocation.lease_token
+        )
+        stale = pb.LeaseExtension(call=invocation.call, attempt=1, lease_token="other")
+        extended = await home.hosts.ExtendLeases(
+            pb.ExtendLeasesRequest(leases=[lease, stale]), CALLER
+        )
+        results = [status.result for status in extended.statuses]
+        assert results == [pb.LEASE_RESULT_OK, pb.LEASE_RESULT_STALE_LEASE]
+        assert extended.statuses[0].HasField("lease_expire_time")
+        note = pb.ProgressReport(
+            call=invocation.call,
+            attempt=1,
+            lease_token=invocation.lease_token,
+            message="half",
+            fraction=0.5,
+        )
+        progress = await home.hosts.ReportProgress(pb.ReportProgressRequest(reports=[note]), CALLER)
+        assert [status.result for status in progress.statuses] == [pb.LEASE_RESULT_OK]
+
+
+async def all_calls(home: House, parent: str, size: int) -> list[str]:
+    names, token = [], ""
+    while True:
+        request = run_service_pb2.ListCallsRequest(parent=parent, page_size=size, page_token=token)
+        page = await home.runs.ListCalls(request, CALLER)
+        assert len(page.calls) <= size
+        names += [call.name for call in page.calls]
+        token = page.next_page_token
+        if not token:
+            return names
+
+
+async def test_calls_are_listed_in_pages_and_in_the_models_order(tmp_path: Path) -> None:
+    calls = [{"tool": "forecast", "arguments": {"city": str(index)}} for index in range(12)]
+    script = {"conversations": [{"turns": [{"calls": calls}, {"text": "Done."}]}]}
+    async with house(tmp_path, script) as home, home.host(offer()) as stream:
+        await anext(stream)
+        names: list[str] = []
+        for run in ("runs/r-b", "runs/r-a"):
+            message = run_pb2.Run(name=run, goal="g", tools=["weather/*"])
+            await home.runs.CreateRun(run_service_pb2.CreateRunRequest(run=message), CALLER)
+            while not any(each.HasField("invoke") for each in (await anext(stream)).instructions):
+                pass
+            names[:0] = [f"{run}/calls/c1-{index}" for index in range(1, 13)]
+        for size in (1, 5, 12, 100):
+            assert await all_calls(home, "runs/r-a", size) == names[:12]
+            assert await all_calls(home, "runs/-", size) == names
 
 
 async def test_a_long_error_is_cut_and_not_lost(tmp_path: Path) -> None:

@@ -168,6 +168,28 @@ async def test_what_was_kept_is_left_out_when_the_message_was_changed_or_is_anot
         assert content == [{"type": "text", "text": "b"}]
 
 
+async def test_reasoning_that_the_provider_does_not_take_back_is_left_out(
+    server: FakeProvider, provider: AnthropicProvider
+) -> None:
+    stale = Fail(
+        400,
+        "invalid_request_error",
+        "messages.1.content.0: Invalid `signature` in `thinking` block. "
+        "The block is bound to a different conversation.",
+    )
+    kept = '{"provider":"anthropic","content":[{"type":"redacted_thinking","data":"A"},1]}'
+    asked = request(UserMessage("a"), AssistantMessage("b", (), kept), UserMessage("c"))
+    server.play(stale)
+    assert (await reply(provider, asked)).message.text == "Hello there"
+    sent = [len(request.body["messages"][1]["content"]) for request in server.requests]
+    assert sent == [2, 1]
+    server.play(stale, stale)
+    with pytest.raises(ModelError) as error:
+        await reply(provider, asked)
+    assert error.value.kind is ModelErrorKind.INVALID_REQUEST
+    assert len(server.requests) == 4
+
+
 async def test_results_in_a_row_become_one_message_and_blank_text_is_left_out(
     server: FakeProvider, provider: AnthropicProvider
 ) -> None:
@@ -309,7 +331,7 @@ async def test_retry_after_is_read_as_seconds_and_as_a_date(
 
 
 async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
-    settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, "sk-wrong-key-9876")
+    settings = ProviderSettings("anthropic", Adapter.ANTHROPIC, server.url, "wrong-key-9876")
     provider = await anthropic.connect(settings, ModelSettings("m"))
     error = await failure(provider)
     await provider.close()
@@ -375,7 +397,10 @@ async def test_halves_of_characters_do_not_reach_the_transcript(
 ) -> None:
     use = Use("toolu_1", "say", ('{"t":"', "\ud83d", "\ude00", '"}'))
     server.play(Say((Text(("a\ud83d",)), use)))
-    message = (await reply(provider, request())).message
+    first, reply = await chunks(provider, request())
+    assert first == TextDelta("a\ufffd")
+    assert isinstance(reply, ModelReply)
+    message = reply.message
     assert message.text == "a\ufffd"
     assert message.calls[0].arguments_json == '{"t":"😀"}'
 

@@ -290,6 +290,13 @@ async def test_a_key_that_is_refused_is_not_shown(server: FakeProvider) -> None:
     assert "9876" not in repr(settings)
 
 
+async def test_a_key_that_the_provider_shows_in_part_is_not_shown(
+    server: FakeProvider, provider: OpenAIProvider
+) -> None:
+    server.play(Fail(401, message="Incorrect API key provided: sk-te***6789."))
+    assert "6789" not in (await failure(provider)).message
+
+
 async def test_another_server_needs_no_key() -> None:
     async with FakeProvider(key="") as server:
         settings = ProviderSettings("ollama", Adapter.OPENAI, f"{server.url}/v1")

@@ -31,6 +31,10 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
+def modes(directory: Path) -> list[int]:
+    return [path.stat().st_mode & 0o777 for path in directory.iterdir()]
+
+
 def patch(path: Path, offset: int, data: bytes) -> None:
     content = bytearray(path.read_bytes())
     content[offset : offset + len(data)] = data
@@ -95,6 +99,13 @@ async def test_a_crash_while_the_database_is_made_is_forgotten(tmp_path: Path) -
     (tmp_path / "journal.draft-journal").write_bytes(b"half")
     await (await open_journal(tmp_path)).close()
     assert sorted(files(tmp_path)) == ["journal.db", "journal.lock"]
+
+
+async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+    journal = await open_journal(tmp_path)
+    await create_run(journal, "a")
+    assert modes(tmp_path) == [0o600] * 4
+    await journal.close()
 
 
 async def test_a_missing_event_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs the command line as `python -m agentd.cli`."""
+"""Runs the command line as `python -m agentd`."""
 
 import sys
 

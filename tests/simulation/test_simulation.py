@@ -1,0 +1,88 @@
+"""Simulations that must hold, and simulations of a broken daemon that must not."""
+
+import os
+import secrets
+from collections.abc import Sequence
+
+import pytest
+
+from agentd.agent.events import Event, RunEnded
+from agentd.agent.state import State
+from agentd.agent.tool import EffectClass
+from agentd.runtime.driver import Driver
+from agentd.runtime.planning import Plan, Planned, Planner
+from tests.fakes.journal import _Disk, _Row
+from tests.invariants import Broken
+from tests.simulation.simulation import simulate
+
+REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337)
+"""Seeds that have failed once."""
+FRESH = 60
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_seeds_that_have_failed_hold(seed: int) -> None:
+    simulate(seed)
+
+
+def test_fresh_seeds_hold() -> None:
+    base = int(os.environ.get("AGENTD_SIMULATION_SEED", secrets.randbits(32)))
+    for seed in range(base, base + FRESH):
+        simulate(seed)
+
+
+def test_a_seed_replays_its_history() -> None:
+    first, second = simulate(7), simulate(7)
+    assert (first.digest, first.callbacks) == (second.digest, second.callbacks)
+    assert first.digest != simulate(8).digest
+
+
+def failure(seeds: int = 100) -> str:
+    """Return how the first of some seeds fails, or fail because none does."""
+    for seed in range(seeds):
+        try:
+            simulate(seed)
+        except Broken as broken:
+            return str(broken)
+    return pytest.fail(f"none of {seeds} simulations has noticed")
+
+
+def test_it_notices_a_call_that_is_repeated_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for effect in EffectClass:
+        monkeypatch.setattr(effect, "repeatable", True)
+    assert "queued again" in failure()
+
+
+def test_it_notices_an_event_that_was_acknowledged_and_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add = _Disk.add
+
+    def lossy(disk: _Disk, rows: Sequence[_Row]) -> None:
+        add(disk, [row for row in rows if row.position != 50])
+
+    monkeypatch.setattr(_Disk, "add", lossy)
+    assert "seed" in failure()
+
+
+def test_it_notices_a_run_that_ends_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Planner.plan
+
+    def twice(planner: Planner, run: Planned, state: State, events: list[Event]) -> Plan:
+        planned = plan(planner, run, state, events)
+        events += [event for event in events if isinstance(event, RunEnded)]
+        return planned
+
+    monkeypatch.setattr(Planner, "plan", twice)
+    assert "the run has ended" in failure()
+
+
+def test_it_notices_a_wake_up_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wake(driver: Driver) -> None:
+        if driver._wakeup and not driver._wakeup.done():
+            driver._wakeup.set_result(None)
+
+    monkeypatch.setattr(Driver, "wake", wake)
+    assert "never ended" in failure()
