@@ -49,7 +49,7 @@ def acknowledge_early() -> None:
 
 
 def _replace(owner: object, name: str, value: object) -> None:
-    """Break a law where it stands; one that has moved is not broken by chance, but complained of."""
+    """Break a law where it stands, and complain when it has moved."""
     assert hasattr(owner, name), f"{owner} has no {name}"
     setattr(owner, name, value)
 
