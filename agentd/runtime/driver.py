@@ -28,7 +28,7 @@ from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint
-from agentd.runtime.posting import Posting, going_down
+from agentd.runtime.posting import Posting
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 
@@ -84,8 +84,7 @@ class Driver:
         self._evicted = False
         self._inbox: list[Posting] = []
         self._wakeup: asyncio.Future[None] | None = None
-        self._woken = False
-        """Whether something has changed since the last turn began."""
+        self._woken = False  # Whether anything has come since the present turn began.
         self._work = Work(around, self)
 
     # What others call, on the event loop.
@@ -143,6 +142,11 @@ class Driver:
         for posting in inbox:
             posting.refuse(error)
 
+    def release_leases(self) -> None:
+        """Drop the run's leases: those that the journal knows are adopted when it is read back."""
+        for call in self.state.calls:
+            self._around.hosts.release(self.identity, call.id)
+
     # The life of a driver.
 
     async def drive(self) -> None:
@@ -151,10 +155,9 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             self._work.enter(group)
             lost = () if self.loaded else await self._load()
-            self._woken = False
             await self._turn([Posting(event) for event in lost])
-            while self._woken or self._inbox or not self._parkable():
-                if not self._woken and not self._inbox:
+            while self._woken or not self._parkable():
+                if not self._woken:
                     await self._sleep()
                 self._woken = False
                 postings, self._inbox = self._inbox, []
@@ -234,9 +237,8 @@ class Driver:
                 await self._record(plan, events, accepted)
         except BaseException as error:
             self._planner.give_back(self, plan)
-            refusal = going_down() if isinstance(error, asyncio.CancelledError) else error
             for posting in accepted:
-                posting.refuse(refusal)
+                posting.refuse(error)
             raise
         if self._work:
             self._work.stop_unowed(plan.owed)

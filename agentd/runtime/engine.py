@@ -124,7 +124,7 @@ class Engine:
             raise _draining()
         self._scheduler.check_room()
         # A caller that goes away must not leave a run that is stored and that nobody drives.
-        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+        return await self._scheduler.errands.run(partial(self._create_once, request, request_id))
 
     async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
         namespace, method = request.namespace, "CreateRun"
@@ -196,7 +196,9 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        return await self._scheduler.carry_out(partial(self._send_once, identity, text, request_id))
+        return await self._scheduler.errands.run(
+            partial(self._send_once, identity, text, request_id)
+        )
 
     async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
         namespace, method = identity.namespace, "SendMessage"

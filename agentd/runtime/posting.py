@@ -34,9 +34,10 @@ class Posting:
         return self.build(state, *self.arguments)
 
     def refuse(self, error: BaseException) -> None:
-        """Say why the fact was not recorded."""
+        """Say why the fact was not recorded. Who waits for it was not cancelled with the run."""
         if self.ack and not self.ack.done():
-            self.ack.set_exception(error)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            self.ack.set_exception(going_down() if cancelled else error)
 
     def accept(self, revision: int) -> None:
         """Say that the fact is durable."""

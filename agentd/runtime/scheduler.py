@@ -5,20 +5,18 @@ waits for brings it back. The runs of one session take place one after another.
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
-from agentd.agent.state import State
 from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
+from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
+from agentd.runtime.errands import Errands
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
 from agentd.runtime.posting import Posting, going_down
@@ -27,8 +25,6 @@ from agentd.runtime.timers import Timers
 from agentd.runtime.turns import Turns
 
 _log = structlog.get_logger()
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,7 @@ class Scheduler:
         self._unfinished: dict[RunKey, RunIdentity] = {}
         self._queue: deque[Driver] = deque()
         self._active = 0
-        self._stopped = False
-        """Whether the group of the runs takes no more tasks."""
+        self.errands = Errands()
         self._turns = Turns()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
@@ -97,11 +92,9 @@ class Scheduler:
             self._group = group
             group.create_task(self._timers.keep(self._on_wake, self._on_overdue))
             group.create_task(self._evict_idle())
-            ready()
-            try:
+            with self.errands.open(group):
+                ready()
                 await asyncio.get_running_loop().create_future()
-            finally:
-                self._stopped = True
 
     def recover(self, stored: Sequence[StoredRun]) -> None:
         """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
@@ -157,12 +150,6 @@ class Scheduler:
         """The same without waiting; what `build` raises is dropped."""
         self.post(run, Posting(build=build, arguments=arguments))
 
-    async def read_back(self, run: RunIdentity) -> None:
-        """Have a run that has not ended in memory, and with it the leases of its calls."""
-        if run.key in self._unfinished:
-            with contextlib.suppress(_OnlyRead):
-                await self.settle(run, _only_read)
-
     def wake(self, run: RunIdentity) -> None:
         """Have a run look again at what it is owed."""
         driver = self._drivers.get(run.key)
@@ -171,17 +158,8 @@ class Scheduler:
         elif run.key in self._unfinished:
             self._start(self.driver(run))
 
-    async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Have work done to its end even when the caller is cancelled meanwhile."""
-        if self._stopped:
-            raise going_down()
-        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._group.create_task(_carry_out(work, done))
-        return await done
-
     async def drain(self, timeout_s: float) -> bool:
-        """Start nothing new, and wait until nothing is in progress inside this process; return
-        whether that came about in time."""
+        """Start nothing new; return whether what is in progress here has ended in time."""
         self._around.draining = True
         for driver in self._drivers.values():
             driver.wake()
@@ -210,7 +188,7 @@ class Scheduler:
         return True
 
     def _start(self, driver: Driver) -> None:
-        if self._stopped:
+        if self.errands.closed:
             driver.refuse_all(going_down())
             return
         identity = driver.identity
@@ -238,7 +216,7 @@ class Scheduler:
                 self._fail(driver, _first(group))
             else:
                 self._leave(driver)
-        if self._queue and not self._stopped:
+        if self._queue and not self.errands.closed:
             self._activate(self._queue.popleft())
 
     def _leave(self, driver: Driver) -> None:
@@ -276,9 +254,7 @@ class Scheduler:
         run = driver.identity
         driver.refuse_all(error)
         self._remove(driver)
-        for call in driver.state.calls:
-            # What is read back may not be what was believed: leases are adopted anew with it.
-            self._around.hosts.release(run, call.id)
+        driver.release_leases()
         if isinstance(error, Unavailable) or _disk_full(error):
             _log.warning("run_rests", error=str(error))
             self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)
@@ -316,29 +292,6 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
-
-
-class _OnlyRead(Conflict):
-    """There was no fact to record."""
-
-
-def _only_read(_: State) -> Event:
-    raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
-
-
-async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:
-    try:
-        result = await work()
-    except asyncio.CancelledError:
-        if not done.done():
-            done.set_exception(going_down())
-        raise
-    except Exception as error:  # noqa: BLE001 - it is the caller's, and must not hurt the runs
-        if not done.done():
-            done.set_exception(error)
-    else:
-        if not done.done():
-            done.set_result(result)
 
 
 def _disk_full(error: BaseException) -> bool:
