@@ -1,7 +1,10 @@
 """What a run may spend, what it has spent, and what the next request may reserve. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
+from msgspec.structs import replace
 
 MIN_OUTPUT_TOKENS = 16
 """A request that could not answer even this many tokens is not sent."""
@@ -52,8 +55,7 @@ class Prices:
 FREE = Prices()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelUsage:
+class ModelUsage(msgspec.Struct, frozen=True):
     """What one model request has spent, as its provider says."""
 
     input_tokens: int = 0
@@ -85,8 +87,7 @@ class ModelUsage:
 NO_USAGE = ModelUsage()
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """What a model request holds back from the budget until its outcome is known."""
 
     tokens: int = 0
@@ -97,8 +98,7 @@ class Reservation:
 NO_RESERVATION = Reservation()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a run has spent. Spent, reserved and unknown together never exceed the budget by more
     than what providers return beyond a reservation."""
 

@@ -1,6 +1,6 @@
 """Wishes: what a run wants done next. Each has a key that stays the same until it is done."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agentd.agent.budget import Reservation
 from agentd.agent.events import CancelEntry, RunFailure, RunState, WaitReason
@@ -9,15 +9,13 @@ from agentd.agent.message import Purpose
 from agentd.agent.tool import CallError, CallState
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """Resolve the run's model, tools and transcript, and start it."""
 
     key: str = "begin"
 
 
-@dataclass(frozen=True, slots=True)
-class AskModel:
+class AskModel(msgspec.Struct, frozen=True):
     """Send one model request."""
 
     key: str
@@ -29,8 +27,7 @@ class AskModel:
     not_before_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StartCall:
+class StartCall(msgspec.Struct, frozen=True):
     """Have one attempt of a call executed."""
 
     key: str
@@ -38,8 +35,7 @@ class StartCall:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeCall:
+class ProbeCall(msgspec.Struct, frozen=True):
     """Have the tool find out what became of a call."""
 
     key: str
@@ -47,8 +43,7 @@ class ProbeCall:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class CloseCall:
+class CloseCall(msgspec.Struct, frozen=True):
     """End a call without executing it."""
 
     key: str
@@ -58,8 +53,7 @@ class CloseCall:
     error: CallError
 
 
-@dataclass(frozen=True, slots=True)
-class StopCall:
+class StopCall(msgspec.Struct, frozen=True):
     """Have the host stop a call."""
 
     key: str
@@ -67,8 +61,7 @@ class StopCall:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Nothing can be done until something happens outside."""
 
     key: str
@@ -76,8 +69,7 @@ class Wait:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """Reach a terminal state."""
 
     key: str

@@ -3,10 +3,14 @@
 The class names and fields are those of the messages in `agentd/v1/event.proto`; what is stored
 beyond them (a provider's opaque content, lease tokens) never leaves the daemon. A field may be
 added with a default; nothing is renamed or removed after a release: every journal must replay.
+
+Facts are msgspec structs rather than dataclasses: they are made, encoded and decoded on every step,
+in about a quarter of the time.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from agentd.agent.budget import (
     FREE,
@@ -78,16 +82,14 @@ class CancelOutcome(Enum):
     STILL_RUNNING = 3
 
 
-@dataclass(frozen=True, slots=True)
-class RunFailure:
+class RunFailure(msgspec.Struct, frozen=True):
     """Why a run did not succeed."""
 
     reason: FailureReason
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class CancelEntry:
+class CancelEntry(msgspec.Struct, frozen=True):
     """What became of one model request (`requests/{turn}`) or call (`calls/{call}`)."""
 
     name: str
@@ -95,8 +97,7 @@ class CancelEntry:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunCreated:
+class RunCreated(msgspec.Struct, frozen=True):
     """The run was created."""
 
     agent: AgentId
@@ -107,8 +108,7 @@ class RunCreated:
     parent_run: RunId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GrantedTool:
+class GrantedTool(msgspec.Struct, frozen=True):
     """A tool that a run may use, by its manifest at the time the run started."""
 
     path: str
@@ -121,8 +121,7 @@ class GrantedTool:
     reconcile: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(msgspec.Struct, frozen=True):
     """The run left PENDING, with everything resolved that its machine needs to know."""
 
     model: str
@@ -145,26 +144,22 @@ class RunStarted:
     """When the wall time is used up, in milliseconds since the epoch. 0 means never."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunWaiting:
+class RunWaiting(msgspec.Struct, frozen=True):
     """Nothing is in progress, and the run waits."""
 
     reason: WaitReason
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunPaused:
+class RunPaused(msgspec.Struct, frozen=True):
     """Nothing new starts until RunResumed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunResumed:
+class RunResumed(msgspec.Struct, frozen=True):
     """The pause is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunCancelling:
+class RunCancelling(msgspec.Struct, frozen=True):
     """What is in progress is being stopped; the run then ends in `outcome`."""
 
     outcome: RunState
@@ -173,8 +168,7 @@ class RunCancelling:
     failure: RunFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(msgspec.Struct, frozen=True):
     """The run reached a terminal state. Nothing but CallEvidenceKept follows."""
 
     state: RunState
@@ -184,15 +178,15 @@ class RunEnded:
     cancel_entries: tuple[CancelEntry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePosted:
+class MessagePosted(msgspec.Struct, frozen=True):
     """A message of the user was given to the run."""
 
     text: str
+    request_id: str = ""
+    """What makes the request that brought it repeatable."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequested:
+class ModelRequested(msgspec.Struct, frozen=True):
     """A model request is about to be sent, and holds its reservation."""
 
     turn: int
@@ -201,8 +195,7 @@ class ModelRequested:
     reservation: Reservation = NO_RESERVATION
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedCall:
+class RequestedCall(msgspec.Struct, frozen=True):
     """A call of a model's answer."""
 
     call: CallId
@@ -214,8 +207,7 @@ class RequestedCall:
     reconcile: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReplied:
+class ModelReplied(msgspec.Struct, frozen=True):
     """A model request was answered. `calls` stands in the order of `message.calls`."""
 
     turn: int
@@ -226,8 +218,7 @@ class ModelReplied:
     usage: ModelUsage = NO_USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFailed:
+class ModelFailed(msgspec.Struct, frozen=True):
     """A model request failed."""
 
     turn: int
@@ -240,8 +231,7 @@ class ModelFailed:
     usage: ModelUsage = NO_USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class ModelLost:
+class ModelLost(msgspec.Struct, frozen=True):
     """A model request was stopped or cut off: nobody knows its outcome, so its reservation stays
     spent."""
 
@@ -252,8 +242,7 @@ class ModelLost:
     """Whether it had not stopped at the deadline of a cancel."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallLeased:
+class CallLeased(msgspec.Struct, frozen=True):
     """A host was given a call."""
 
     call: CallId
@@ -268,8 +257,7 @@ class CallLeased:
     effect: EffectClass = EffectClass.IRREVERSIBLE
 
 
-@dataclass(frozen=True, slots=True)
-class CallLost:
+class CallLost(msgspec.Struct, frozen=True):
     """An attempt ended without an outcome, and another is permitted: the tool may be repeated, or
     its host says that the attempt was not executed."""
 
@@ -278,8 +266,7 @@ class CallLost:
     reason: CallErrorReason
 
 
-@dataclass(frozen=True, slots=True)
-class CallUnknown:
+class CallUnknown(msgspec.Struct, frozen=True):
     """An attempt ended without an outcome, and must not be repeated by itself. After a CallProbed:
     the probe found nothing out, and is not repeated."""
 
@@ -289,8 +276,7 @@ class CallUnknown:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CallProbed:
+class CallProbed(msgspec.Struct, frozen=True):
     """A host was asked what became of a call of unknown outcome."""
 
     call: CallId
@@ -300,8 +286,7 @@ class CallProbed:
     deadline_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(msgspec.Struct, frozen=True):
     """A call reached an end; its result is in the model's history from here on."""
 
     call: CallId
@@ -313,16 +298,14 @@ class CallEnded:
     """The reason a person gave with ResolveCall."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallRetried:
+class CallRetried(msgspec.Struct, frozen=True):
     """After an unknown outcome, another attempt was decided on."""
 
     call: CallId
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CallEvidenceKept:
+class CallEvidenceKept(msgspec.Struct, frozen=True):
     """A completion arrived that did not count."""
 
     call: CallId
@@ -355,8 +338,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A fact at its place in the journal."""
 
     revision: int

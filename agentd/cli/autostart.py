@@ -1,9 +1,11 @@
 """Finds the daemon, or starts one that goes on after this command has ended."""
 
 import asyncio
+import fcntl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 START_S = 20.0
 """How long a new daemon may take until it answers."""
 GRACE_S = 2.0
-"""How long to go on asking after the process that was started has ended: another command may have
-started the daemon at the same time, and then this one's gives way."""
+"""How long to go on asking after the process that was started has ended: systemd, for one, may have
+started the daemon at the same time, and then this one gives way."""
+POLL_S = 0.05
 LOG_LINES = 20
 
 
@@ -44,9 +47,28 @@ async def find_or_start(settings: Settings, say: Callable[[str], None]) -> Found
         if settings.config.client.address or not absent:
             raise
     log = settings.config.state.directory / "serve.log"
-    process, start = _spawn(settings, log)
-    say(f"Started the daemon (process {process.pid}); its log is {log}")
-    return Found(await _until_ready(settings, process, log, start), started=True)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with _alone(log.with_name("start.lock")):
+        with suppress(Unavailable):  # Another command may have started it in the meantime.
+            return Found(await _ask(settings), started=False)
+        process, start = _spawn(settings, log)
+        say(f"Started the daemon (process {process.pid}); its log is {log}")
+        return Found(await _until_ready(settings, process, log, start), started=True)
+
+
+@asynccontextmanager
+async def _alone(lock: Path) -> AsyncIterator[None]:
+    """Hold a file's lock, so that of several commands one starts the daemon. Goes on without it
+    after the time that a start may take: the daemon has a lock of its own."""
+    end = asyncio.get_running_loop().time() + START_S
+    with lock.open("w") as file:
+        while asyncio.get_running_loop().time() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(POLL_S)
+        yield
 
 
 async def _ask(settings: Settings) -> "GetInfoResponse":
@@ -58,7 +80,6 @@ async def _ask(settings: Settings) -> "GetInfoResponse":
 def _spawn(settings: Settings, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start `agentd serve` in a session of its own; return it and where its log starts."""
     flags = [part for key, value in settings.flags.items() for part in ("--set", f"{key}={value}")]
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
         start = output.tell()
         process = subprocess.Popen(  # noqa: S603 - this program itself
@@ -84,7 +105,7 @@ async def _until_ready(
                 end = min(end, now() + GRACE_S)
             if now() >= end:
                 raise _not_started(process, log, start) from error
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_S)
 
 
 def _not_started(process: subprocess.Popen[bytes], log: Path, start: int) -> Unavailable:

@@ -102,7 +102,7 @@ async def _follow_events(settings: Settings, chosen: EventFilter, after: int, ou
             chosen,
             after_revision=after,
             until_ended=bool(chosen.runs),
-            on_interruption=lambda cut: talk.say(f"({cut.message})", "dim"),
+            on_interruption=talk.cut,
         )
         async for event in watch:
             if isinstance(event, Event):

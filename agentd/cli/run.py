@@ -149,7 +149,7 @@ async def _follow(client: Client, created: CreateRunResponse, options: Options, 
     follower = Follower(
         client,
         name,
-        client.follow(created, on_interruption=lambda cut: talk.say(f"({cut.message})", "dim")),
+        client.follow(created, on_interruption=talk.cut),
         EventLines() if options.output == JSONL else Renderer(sys.stdout if live else None, talk),
         talk,
         hosts_tools=bool(options.tools),

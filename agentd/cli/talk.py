@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, TextIO
 
 from agentd.cli.text import clean
+from agentd.errors import AgentdError
 
 if TYPE_CHECKING:
     import rich.console
@@ -14,6 +15,7 @@ class Talk:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._last_cut = ""
         self.console: rich.console.Console | None = None
         """The terminal; None when the stream is none."""
         self._status: rich.status.Status | None = None
@@ -37,6 +39,12 @@ class Talk:
         from rich.text import Text  # noqa: PLC0415
 
         self.console.print(Text(clean(text), style=style))
+
+    def cut(self, error: AgentdError) -> None:
+        """Mention that a stream was cut and is resumed; an outage repeats itself, this does not."""
+        if error.message != self._last_cut:
+            self._last_cut = error.message
+            self.say(f"({error.message}; trying again)", "dim")
 
     def wait_for(self, what: str) -> None:
         """Show what is being waited for, on a terminal only, until something is said."""

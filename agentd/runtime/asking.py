@@ -1,15 +1,13 @@
 """Ask a model on behalf of a run, and turn whatever comes of it into one fact."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
 from agentd.agent.effects import AskModel
 from agentd.agent.events import (
-    GrantedTool,
     ModelFailed,
     ModelReplied,
     RequestedCall,
@@ -21,17 +19,16 @@ from agentd.agent.message import (
     ModelErrorKind,
     ModelReply,
     ModelRequest,
-    TextDelta,
     ToolUse,
 )
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
-from agentd.agent.tool import CallError, CallErrorReason, Tool
+from agentd.agent.tool import CallError, CallErrorReason
 from agentd.context.transcript import Transcript
 from agentd.runtime.ports import Clock, Entropy, Models
 from agentd.runtime.watch import Delta
-from agentd.tools.registry import Registry
 from agentd.tools.schema import compile_arguments
+from agentd.tools.toolkit import Toolkit
 
 BASE_DELAY_MS = 500
 MAX_DELAY_MS = 60_000
@@ -52,6 +49,12 @@ class Asker(Protocol):
     identity: RunIdentity
     spec: RunSpec
     state: State
+    transcript: Transcript | None
+
+    @property
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        ...
 
 
 def retry_delay_ms(attempt: int, retry_after_s: float | None, fraction: float) -> int:
@@ -72,79 +75,54 @@ class Asking:
         self,
         *,
         models: Models,
-        registry: Registry,
         clock: Clock,
         entropy: Entropy,
         instructions: Callable[[RunIdentity, int], Awaitable[str]],
         publish_delta: Callable[[Delta], None],
-        timeout_s: float = 900.0,
+        timeout_s: float,
     ) -> None:
         self._models = models
-        self._registry = registry
         self._clock = clock
         self._entropy = entropy
         self._instructions = instructions
         self._publish_delta = publish_delta
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        """How long one request may take in all."""
 
-    async def ask(
-        self, run: Asker, effect: AskModel, transcript: Transcript
-    ) -> ModelReplied | ModelFailed:
+    async def ask(self, run: Asker, effect: AskModel) -> ModelReplied | ModelFailed:
         """Send one request and return its outcome as a fact."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                reply = await self._stream(run, effect, transcript)
+            return self._replied(run, effect, await self._stream(run, effect))
         except ModelError as error:
             return self._failed(run, effect, error)
-        except TimeoutError:
-            message = f"no answer within {self._timeout_s:g} s"
-            return self._failed(run, effect, ModelError(ModelErrorKind.TRANSIENT, message))
-        return self._replied(run, effect, transcript, reply)
 
-    async def _stream(self, run: Asker, effect: AskModel, transcript: Transcript) -> ModelReply:
+    def timed_out(self, run: Asker, effect: AskModel) -> ModelFailed:
+        """Return the fact for a request that was cancelled because its time was up."""
+        message = f"no answer within {self.timeout_s:g} s"
+        return self._failed(run, effect, ModelError(ModelErrorKind.TRANSIENT, message))
+
+    async def _stream(self, run: Asker, effect: AskModel) -> ModelReply:
         model = await self._models.open(effect.model)
         instructions = await self._instructions(run.identity, run.spec.agent_revision)
-        request = _request(run, effect, transcript, instructions, self._tools(run))
+        chunks = model.stream(_request(run, effect, instructions))
         index = 0
-        chunks = model.stream(request)
         try:
             async for chunk in chunks:
                 if isinstance(chunk, ModelReply):
                     return chunk
-                if isinstance(chunk, TextDelta) and chunk.text:
+                if chunk.text:
                     delta = Delta(run.identity, effect.turn, effect.attempt, index, chunk.text)
                     self._publish_delta(delta)
                     index += 1
         finally:
-            close = getattr(chunks, "aclose", None)
-            if close:
-                await close()
+            await chunks.aclose()
         raise ModelError(ModelErrorKind.TRANSIENT, "the stream ended without an answer")
 
-    def _tools(self, run: Asker) -> Sequence[Tool]:
-        assert run.state.started is not None
-        return [self._aliased(tool) for tool in run.state.started.tools]
-
-    def _aliased(self, granted: GrantedTool) -> Tool:
-        tool = self._registry.by_digest(granted.digest)
-        if tool.id == granted.alias:
-            return tool
-        return Tool(
-            tool.toolset,
-            granted.alias,
-            tool.description,
-            tool.input_schema_json,
-            tool.output_schema_json,
-            tool.effect,
-            tool.timeout_ms,
-        )
-
-    def _replied(
-        self, run: Asker, effect: AskModel, transcript: Transcript, reply: ModelReply
-    ) -> ModelReplied:
-        started = run.state.started
+    def _replied(self, run: Asker, effect: AskModel, reply: ModelReply) -> ModelReplied:
+        started, transcript = run.state.started, run.transcript
         assert started is not None
-        granted = {tool.alias: tool for tool in started.tools}
+        assert transcript is not None
+        toolkit = run.toolkit
         calls: list[RequestedCall] = []
         uses: list[ToolUse] = []
         references: set[str] = set()
@@ -154,32 +132,15 @@ class Asking:
             reference = transcript.unique_reference(use.reference, fallback)
             reference = fallback if reference in references else reference
             references.add(reference)
-            name = use.tool if use.tool in granted else _FORBIDDEN.sub("_", use.tool)[:64]
+            known = use.tool in toolkit.by_alias
+            name = use.tool if known else _FORBIDDEN.sub("_", use.tool)[:64]
             uses.append(ToolUse(reference, name or "unnamed", use.arguments_json))
-            calls.append(self._requested(call, index, use, granted))
+            calls.append(_requested(call, index, use, toolkit))
         message = AssistantMessage(reply.message.text, tuple(uses), reply.message.opaque_json)
         usage = reply.usage.priced(started.prices)
         return ModelReplied(
             effect.turn, effect.attempt, message, reply.stop_reason, tuple(calls), usage
         )
-
-    def _requested(
-        self, call: CallId, index: int, use: ToolUse, granted: dict[str, GrantedTool]
-    ) -> RequestedCall:
-        tool = granted.get(use.tool)
-        if tool is None:
-            names = ", ".join(sorted(granted)) or "none"
-            message = f"There is no tool {use.tool[:80]!r}. The tools are: {names}."
-            return RequestedCall(call, CallError(CallErrorReason.UNKNOWN_TOOL, message))
-        fault: str | None
-        if index >= MAX_CALLS:
-            fault = f"Not executed: at most {MAX_CALLS} calls may be made at once."
-        else:
-            fault = compile_arguments(self._registry.by_digest(tool.digest)).check(
-                use.arguments_json
-            )
-        refusal = CallError(CallErrorReason.INVALID_ARGUMENTS, fault) if fault else None
-        return RequestedCall(call, refusal, tool.path, tool.effect, tool.reconcile)
 
     def _failed(self, run: Asker, effect: AskModel, error: ModelError) -> ModelFailed:
         started = run.state.started
@@ -207,21 +168,32 @@ class Asking:
         )
 
 
-def _request(
-    run: Asker,
-    effect: AskModel,
-    transcript: Transcript,
-    instructions: str,
-    tools: Sequence[Tool],
-) -> ModelRequest:
+def _request(run: Asker, effect: AskModel, instructions: str) -> ModelRequest:
+    assert run.transcript is not None
     return ModelRequest(
         model=effect.model.partition("/")[2],
         instructions=instructions,
-        messages=transcript.messages,
-        tools=tools,
+        messages=run.transcript.messages,
+        tools=run.toolkit.offered,
         max_output_tokens=effect.reservation.max_output_tokens,
         key=effect.key,
         run=f"runs/{run.identity.id}",
         turn=effect.turn,
         attempt=effect.attempt,
     )
+
+
+def _requested(call: CallId, index: int, use: ToolUse, toolkit: Toolkit) -> RequestedCall:
+    """Check a call of an answer, so that a wrong one goes back to the model as a clear error."""
+    found = toolkit.by_alias.get(use.tool)
+    if found is None:
+        names = ", ".join(sorted(toolkit.by_alias)) or "none"
+        message = f"There is no tool {use.tool[:80]!r}. The tools are: {names}."
+        return RequestedCall(call, CallError(CallErrorReason.UNKNOWN_TOOL, message))
+    granted, tool = found
+    if index < MAX_CALLS:
+        fault = compile_arguments(tool).check(use.arguments_json)
+    else:
+        fault = f"Not executed: at most {MAX_CALLS} calls may be made at once."
+    refusal = CallError(CallErrorReason.INVALID_ARGUMENTS, fault) if fault else None
+    return RequestedCall(call, refusal, granted.path, granted.effect, granted.reconcile)

@@ -6,7 +6,7 @@ nothing, so that a restart resumes the run; a user's cancel is a fact like any o
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 
 from agentd.agent.effects import Begin, StopCall
 from agentd.agent.events import (
@@ -26,11 +26,13 @@ from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
 from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
+from agentd.runtime.loading import load
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint
-from agentd.runtime.posting import Posting
+from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
+from agentd.tools.toolkit import Toolkit
 
 SNAPSHOT_EVERY = 256
 """Events after which a run's state is stored again, so that recovery reads a bounded stretch."""
@@ -47,6 +49,7 @@ class Driver:
         "_inbox",
         "_planner",
         "_snapshot_sequence",
+        "_toolkit",
         "_view",
         "_wakeup",
         "_woken",
@@ -84,7 +87,9 @@ class Driver:
         self._evicted = False
         self._inbox: list[Posting] = []
         self._wakeup: asyncio.Future[None] | None = None
-        self._woken = False  # Whether anything has come since the present turn began.
+        self._woken = False
+        """Whether something has changed since the last turn began."""
+        self._toolkit: Toolkit | None = None
         self._work = Work(around, self)
 
     # What others call, on the event loop.
@@ -104,9 +109,17 @@ class Driver:
         return Run(self.identity, self.spec, view_of(self.state, self._view, self.sequence))
 
     @property
-    def in_progress(self) -> Collection[str]:
-        """The keys of the effects that are in progress inside this process."""
-        return self._work.keys
+    def in_progress(self) -> Container[str]:
+        """The keys of the effects that are in progress inside this process, false when none is."""
+        return self._work
+
+    @property
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        if self._toolkit is None:
+            assert self.state.started is not None
+            self._toolkit = self._around.toolkit(self.state.started.tools)
+        return self._toolkit
 
     @property
     def working(self) -> bool:
@@ -142,11 +155,6 @@ class Driver:
         for posting in inbox:
             posting.refuse(error)
 
-    def release_leases(self) -> None:
-        """Drop the run's leases: those that the journal knows are adopted when it is read back."""
-        for call in self.state.calls:
-            self._around.hosts.release(self.identity, call.id)
-
     # The life of a driver.
 
     async def drive(self) -> None:
@@ -155,9 +163,10 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             self._work.enter(group)
             lost = () if self.loaded else await self._load()
+            self._woken = False
             await self._turn([Posting(event) for event in lost])
-            while self._woken or not self._parkable():
-                if not self._woken:
+            while self._woken or self._inbox or not self._parkable():
+                if not self._woken and not self._inbox:
                     await self._sleep()
                 self._woken = False
                 postings, self._inbox = self._inbox, []
@@ -186,23 +195,16 @@ class Driver:
         return waits and not any(call.state is CallState.LEASED for call in state.calls)
 
     async def _load(self) -> tuple[Event, ...]:
-        """Fold the run from its snapshot and the events after it; return what a restart records."""
-        identity = self.identity
-        stored = await self._around.journal.get_run(identity.namespace, identity.id)
-        assert stored is not None
-        state = stored.snapshot or State()
-        after = stored.snapshot_sequence if stored.snapshot else 0
-        entries = await self._around.journal.read_run(identity, after_sequence=after)
-        for entry in entries:
-            state = evolve(state, entry.event)
-        self.spec = stored.run.spec
-        self._view = stored.run.view
-        self.state = state
-        self.sequence = entries[-1].sequence if entries else after
-        self._snapshot_sequence = after
+        """Bring the run back from the journal; return what a restart records."""
+        loaded = await load(self._around.journal, self.identity)
+        state = self.state = loaded.state
+        self.spec = loaded.spec
+        self.sequence = loaded.sequence
+        self._view = loaded.view
+        self._snapshot_sequence = loaded.snapshot_sequence
         self.loaded = True
         if state.started and state.started.deadline_ms and not state.run.ended:
-            self._around.watch_deadline(identity, state.started.deadline_ms)
+            self._around.watch_deadline(self.identity, state.started.deadline_ms)
         if any(hosted(call) for call in state.calls):
             await self._need_transcript(state)
             self._work.adopt_leases()
@@ -237,8 +239,9 @@ class Driver:
                 await self._record(plan, events, accepted)
         except BaseException as error:
             self._planner.give_back(self, plan)
+            refusal = going_down() if isinstance(error, asyncio.CancelledError) else error
             for posting in accepted:
-                posting.refuse(error)
+                posting.refuse(refusal)
             raise
         if self._work:
             self._work.stop_unowed(plan.owed)

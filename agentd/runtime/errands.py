@@ -1,8 +1,7 @@
-"""Work that is carried through even when whoever asked for it goes away meanwhile."""
+"""Work that is done to its end although whoever asked for it has gone away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from agentd.runtime.posting import going_down
@@ -11,28 +10,25 @@ _T = TypeVar("_T")
 
 
 class Errands:
-    """Such work, in the task group of the runs."""
+    """Errands of callers, in a task group that outlives them."""
 
     def __init__(self) -> None:
-        self.closed = False
-        """Whether the group takes no more tasks."""
-        self._group: asyncio.TaskGroup
+        self._group: asyncio.TaskGroup | None = None
 
-    @contextmanager
-    def open(self, group: asyncio.TaskGroup) -> Iterator[None]:
-        """Put work into this group until the block is left: then the daemon is being stopped."""
+    def enter(self, group: asyncio.TaskGroup) -> None:
+        """Put errands into this group from now on."""
         self._group = group
-        try:
-            yield
-        finally:
-            self.closed = True
+
+    def close(self) -> None:
+        """Take no more errands."""
+        self._group = None
 
     async def run(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what the work returns, or raise what it raises.
+        """Do work and return its result; a caller that is cancelled meanwhile leaves it going.
 
-        Raises Unavailable (OUTCOME_UNKNOWN) when the daemon is stopped before the work is done.
+        Raises what the work raises, and Unavailable when the daemon is going down.
         """
-        if self.closed:
+        if self._group is None:
             raise going_down()
         done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         self._group.create_task(_carry_out(work, done))

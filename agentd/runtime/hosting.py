@@ -208,8 +208,7 @@ class Hosting:
         if lease is None:
             run = await self._reading.find(namespace, ref.run)
             if run:
-                with contextlib.suppress(_OnlyRead):
-                    await self._scheduler.settle(run, _only_read)
+                await self._scheduler.read_back(run)
                 lease = self._leases.proved(namespace, ref)
         return lease
 
@@ -221,14 +220,6 @@ class Hosting:
             return LeaseStatus(ref, result)
         lease.expire_ms = self._clock.now_ms() + self._limits.lease_ms
         return LeaseStatus(ref, LeaseResult.OK, lease.expire_ms)
-
-
-class _OnlyRead(Conflict):
-    """There was no fact to record."""
-
-
-def _only_read(_: State) -> Event:
-    raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
 
 
 def _is_json(text: str) -> bool:

@@ -4,7 +4,7 @@ Nothing is started here. A plan takes room at a host for each call it would leas
 plan gives that back.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
@@ -31,11 +31,11 @@ from agentd.agent.events import (
 )
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.state import OpenCall, State
-from agentd.agent.tool import CallState, Tool
+from agentd.agent.tool import CallState
 from agentd.protocol.direct import decide
 from agentd.protocol.machine import evolve
 from agentd.runtime.surroundings import Surroundings
-from agentd.tools.registry import Registry
+from agentd.tools.toolkit import Toolkit
 
 MAX_ROUNDS = 1_000
 """Rounds of immediate effects in one plan; more means that the machine is wrong."""
@@ -51,8 +51,13 @@ class Planned(Protocol):
     held: bool
 
     @property
-    def in_progress(self) -> Collection[str]:
-        """The keys of the effects that are in progress inside this process."""
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        ...
+
+    @property
+    def in_progress(self) -> Container[str]:
+        """The keys of the effects that are in progress inside this process, false when none is."""
         ...
 
 
@@ -71,8 +76,8 @@ class Plan:
     state: State
     """The state after every event of the step."""
     starts: Sequence[Start]
-    owed: Mapping[str, Effect]
-    """Everything owed then, by key; what is in progress and not owed is to be stopped."""
+    owed: Sequence[Effect]
+    """Everything owed then; what is in progress and not owed is to be stopped."""
 
 
 _Intention = tuple[Event | None, Start | None, RunWaiting | None]
@@ -111,7 +116,7 @@ class Planner:
         if blocked and not starts and blocked != state.waiting and not _busy(run, state):
             state = evolve(state, blocked)
             events.append(blocked)
-        return Plan(state, starts, {effect.key: effect for effect in effects})
+        return Plan(state, starts, effects)
 
     def give_back(self, run: Planned, plan: Plan) -> None:
         """Return the room that a plan took, when it cannot be carried out."""
@@ -159,8 +164,8 @@ class Planner:
         if host is None:
             return None, None, RunWaiting(WaitReason.HOST, call.path)
         token = "" if host == LOCAL_HOST else self._around.hosts.new_token(host)
-        tool = tool_of(self._around.registry, state, call)
-        deadline_ms = self._around.clock.now_ms() + tool.timeout_ms
+        timeout_ms = run.toolkit.by_path[call.path].timeout_ms
+        deadline_ms = self._around.clock.now_ms() + timeout_ms
         event: Event
         if isinstance(effect, ProbeCall):
             event = CallProbed(call.id, effect.attempt, host, token, deadline_ms)
@@ -174,15 +179,6 @@ class Planner:
         if call.path in self._around.local_tools:
             return LOCAL_HOST
         return self._around.hosts.acquire(run.identity, call.path)
-
-
-def tool_of(registry: Registry, state: State, call: OpenCall) -> Tool:
-    """Return the manifest under which a run was granted a call's tool."""
-    assert state.started is not None
-    for granted in state.started.tools:
-        if granted.path == call.path:
-            return registry.by_digest(granted.digest)
-    raise AssertionError(f"call {call.id} has no granted tool")
 
 
 def _busy(run: Planned, state: State) -> bool:

@@ -1,6 +1,6 @@
 """What the engine needs from outside, as one-purpose protocols. Adapters are built by daemon.py."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -220,7 +220,7 @@ class Journal(Protocol):
 class Model(Protocol):
     """A model of some provider."""
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """Answer a request: any number of TextDelta, then exactly one ModelReply.
 
         Raises ModelError. Closing the iterator early stops the request at the provider.

@@ -34,10 +34,9 @@ class Posting:
         return self.build(state, *self.arguments)
 
     def refuse(self, error: BaseException) -> None:
-        """Say why the fact was not recorded. Who waits for it was not cancelled with the run."""
+        """Say why the fact was not recorded."""
         if self.ack and not self.ack.done():
-            cancelled = isinstance(error, asyncio.CancelledError)
-            self.ack.set_exception(going_down() if cancelled else error)
+            self.ack.set_exception(error)
 
     def accept(self, revision: int) -> None:
         """Say that the fact is durable."""

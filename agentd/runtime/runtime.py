@@ -136,7 +136,6 @@ class Runtime:
     ) -> Surroundings:
         asking = Asking(
             models=outside.models,
-            registry=self.registry,
             clock=outside.clock,
             entropy=outside.entropy,
             instructions=self._starting.instructions,

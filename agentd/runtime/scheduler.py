@@ -5,6 +5,7 @@ waits for brings it back. The runs of one session take place one after another.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
-from agentd.agent.tool import CallState
-from agentd.errors import AgentdError, Exhausted, Reason, Unavailable
+from agentd.agent.state import State
+from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.errands import Errands
+from agentd.runtime.loading import waits_for_a_person
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
 from agentd.runtime.posting import Posting, going_down
@@ -65,8 +67,10 @@ class Scheduler:
         self._unfinished: dict[RunKey, RunIdentity] = {}
         self._queue: deque[Driver] = deque()
         self._active = 0
-        self.errands = Errands()
+        self._stopped = False
+        """Whether the group of the runs takes no more tasks."""
         self._turns = Turns()
+        self.errands = Errands()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
 
@@ -90,18 +94,22 @@ class Scheduler:
         """Own the drivers until cancelled. Cancelling records nothing."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            self.errands.enter(group)
             group.create_task(self._timers.keep(self._on_wake, self._on_overdue))
             group.create_task(self._evict_idle())
-            with self.errands.open(group):
-                ready()
+            ready()
+            try:
                 await asyncio.get_running_loop().create_future()
+            finally:
+                self._stopped = True
+                self.errands.close()
 
     def recover(self, stored: Sequence[StoredRun]) -> None:
         """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
         for run in stored:
             identity = run.run.identity
             self._unfinished[identity.key] = identity
-            if self._turns.take(identity) and not self._stays_parked(run):
+            if self._turns.take(identity) and not self._park(run):
                 self._start(self.driver(identity))
 
     def driver(self, identity: RunIdentity) -> Driver:
@@ -150,6 +158,12 @@ class Scheduler:
         """The same without waiting; what `build` raises is dropped."""
         self.post(run, Posting(build=build, arguments=arguments))
 
+    async def read_back(self, run: RunIdentity) -> None:
+        """Have a run that has not ended in memory, and with it the leases of its calls."""
+        if run.key in self._unfinished:
+            with contextlib.suppress(_OnlyRead):
+                await self.settle(run, _only_read)
+
     def wake(self, run: RunIdentity) -> None:
         """Have a run look again at what it is owed."""
         driver = self._drivers.get(run.key)
@@ -159,7 +173,8 @@ class Scheduler:
             self._start(self.driver(run))
 
     async def drain(self, timeout_s: float) -> bool:
-        """Start nothing new; return whether what is in progress here has ended in time."""
+        """Start nothing new, and wait until nothing is in progress inside this process; return
+        whether that came about in time."""
         self._around.draining = True
         for driver in self._drivers.values():
             driver.wake()
@@ -173,22 +188,17 @@ class Scheduler:
 
     # Memory.
 
-    def _stays_parked(self, stored: StoredRun) -> bool:
-        """Whether a recovered run waits for a person, who brings it back."""
-        state = stored.snapshot
-        if state is None or stored.snapshot_sequence != stored.last_sequence:
+    def _park(self, stored: StoredRun) -> bool:
+        """Leave a recovered run parked if nothing but a person brings it back."""
+        if not waits_for_a_person(stored):
             return False
-        if any(call.state is not CallState.UNKNOWN or call.probing for call in state.calls):
-            return False
-        waits = state.run is RunState.WAITING and not state.not_before_ms
-        if not waits and state.run is not RunState.PAUSED:
-            return False
-        if state.started and state.started.deadline_ms:
-            self._timers.stop_at(stored.run.identity, state.started.deadline_ms)
+        started = stored.snapshot.started if stored.snapshot else None
+        if started and started.deadline_ms:
+            self._timers.stop_at(stored.run.identity, started.deadline_ms)
         return True
 
     def _start(self, driver: Driver) -> None:
-        if self.errands.closed:
+        if self._stopped:
             driver.refuse_all(going_down())
             return
         identity = driver.identity
@@ -216,7 +226,7 @@ class Scheduler:
                 self._fail(driver, _first(group))
             else:
                 self._leave(driver)
-        if self._queue and not self.errands.closed:
+        if self._queue and not self._stopped:
             self._activate(self._queue.popleft())
 
     def _leave(self, driver: Driver) -> None:
@@ -254,7 +264,9 @@ class Scheduler:
         run = driver.identity
         driver.refuse_all(error)
         self._remove(driver)
-        driver.release_leases()
+        for call in driver.state.calls:
+            # What is read back may not be what was believed: leases are adopted anew with it.
+            self._around.hosts.release(run, call.id)
         if isinstance(error, Unavailable) or _disk_full(error):
             _log.warning("run_rests", error=str(error))
             self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)
@@ -292,6 +304,14 @@ class Scheduler:
             for driver in list(self._drivers.values()):
                 if 0 < driver.idle_since < threshold and not driver.working:
                     driver.evict()
+
+
+class _OnlyRead(Conflict):
+    """There was no fact to record."""
+
+
+def _only_read(_: State) -> Event:
+    raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
 
 
 def _disk_full(error: BaseException) -> bool:

@@ -1,8 +1,10 @@
 """What every run of a daemon shares."""
 
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from agentd.agent.events import GrantedTool
 from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import RunIdentity
 from agentd.runtime.asking import Asking
@@ -10,6 +12,10 @@ from agentd.runtime.hosts import Hosts
 from agentd.runtime.ports import Clock, Journal
 from agentd.runtime.starting import Starting
 from agentd.tools.registry import Registry
+from agentd.tools.toolkit import Toolkit, build_toolkit
+
+TOOLKITS = 256
+"""Toolkits that are kept for the next run."""
 
 LocalTool = Callable[[Invocation], Awaitable[Outcome]]
 """A tool that runs in the daemon's own process."""
@@ -35,3 +41,14 @@ class Surroundings:
     """Called at the points where a crash is tested."""
     draining: bool = False
     """Whether nothing new may start."""
+    _toolkits: OrderedDict[tuple[str, ...], Toolkit] = field(default_factory=OrderedDict)
+
+    def toolkit(self, granted: Sequence[GrantedTool]) -> Toolkit:
+        """Return the toolkit of runs that were granted these tools. Most runs share theirs."""
+        key = tuple(f"{tool.alias} {tool.digest}" for tool in granted)
+        toolkit = self._toolkits.get(key)
+        if toolkit is None:
+            toolkit = self._toolkits[key] = build_toolkit(self.registry, granted)
+            if len(self._toolkits) > TOOLKITS:
+                self._toolkits.popitem(last=False)
+        return toolkit

@@ -5,7 +5,7 @@ Work that a shutdown cancels is no fact at all, so that a restart finds it unfin
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, assert_never
 
 from agentd.agent.effects import AskModel, Begin, Effect, ProbeCall, StartCall, StopCall
@@ -19,9 +19,10 @@ from agentd.context.transcript import Transcript
 from agentd.errors import AgentdError
 from agentd.protocol.calls import fact_of
 from agentd.protocol.machine import without_outcome
-from agentd.runtime.planning import Start, tool_of
+from agentd.runtime.planning import Start
 from agentd.runtime.posting import Posting
 from agentd.runtime.surroundings import Surroundings
+from agentd.tools.toolkit import Toolkit
 
 
 class Worker(Protocol):
@@ -32,6 +33,11 @@ class Worker(Protocol):
     state: State
     transcript: Transcript | None
 
+    @property
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        ...
+
     def post(self, posting: Posting) -> None:
         """Take a fact."""
         ...
@@ -41,26 +47,49 @@ class Worker(Protocol):
         ...
 
 
+class _Job:
+    """One effect in progress."""
+
+    __slots__ = ("effect", "late", "task", "timer", "unwanted")
+
+    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin) -> None:
+        self.effect = effect
+        self.task: asyncio.Task[None]
+        self.timer: asyncio.TimerHandle | None = None
+        self.late = False
+        """Whether it was cancelled because its time was up."""
+        self.unwanted = False
+        """Whether it was cancelled because the machine no longer wants it."""
+
+    def expire(self) -> None:
+        """Cancel it because its time is up."""
+        self.late = True
+        self.task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel it because the machine no longer wants it."""
+        self.unwanted = True
+        self.task.cancel()
+
+
 class Work:
     """The effects of one run that are in progress inside this process."""
 
-    __slots__ = ("_around", "_group", "_run", "_stopping", "_tasks")
+    __slots__ = ("_around", "_asked_to_stop", "_group", "_jobs", "_run")
 
     def __init__(self, around: Surroundings, run: Worker) -> None:
         self._around = around
         self._run = run
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopping: set[str] = set()
-        """The keys of tasks that were cancelled, and of hosts' calls that were asked to stop."""
+        self._jobs: dict[str, _Job] = {}
+        self._asked_to_stop: set[str] = set()
+        """The keys of the StopCalls that were sent to hosts."""
         self._group: asyncio.TaskGroup
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._jobs)
 
-    @property
-    def keys(self) -> set[str]:
-        """The keys of the effects in progress, those being stopped included."""
-        return self._stopping.union(self._tasks)
+    def __contains__(self, key: object) -> bool:
+        return key in self._jobs or key in self._asked_to_stop
 
     def enter(self, group: asyncio.TaskGroup) -> None:
         """Put tasks into this group from now on."""
@@ -74,7 +103,8 @@ class Work:
         effect = start.effect
         match effect:
             case AskModel():
-                self._spawn(effect.key, self._ask(effect))
+                asking = self._around.asking
+                self._spawn(effect, asking.ask(self._run, effect), asking.timeout_s)
             case StartCall():
                 self._begin_call(effect, InvocationKind.EXECUTE, start.host)
             case ProbeCall():
@@ -82,18 +112,18 @@ class Work:
             case StopCall():
                 self._stop_call(effect)
             case Begin():
-                self._spawn(effect.key, self._resolve())
+                self._spawn(effect, self._resolve(), None)
             case _:
                 assert_never(effect)
         if boundary:
             boundary("dispatched")
 
-    def stop_unowed(self, owed: Mapping[str, Effect]) -> None:
+    def stop_unowed(self, owed: Sequence[Effect]) -> None:
         """Cancel what the machine no longer wants."""
-        for key, task in self._tasks.items():
-            if key not in owed and key not in self._stopping:
-                self._stopping.add(key)
-                task.cancel()
+        keys = {effect.key for effect in owed}
+        for key, job in self._jobs.items():
+            if key not in keys and not job.unwanted:
+                job.abandon()
 
     def adopt_leases(self) -> None:
         """Hand the calls that hosts have over to the lease table, after a restart."""
@@ -101,7 +131,7 @@ class Work:
             if hosted(call):
                 assert call.host is not None
                 kind = InvocationKind.RECONCILE if call.probing else InvocationKind.EXECUTE
-                tool = tool_of(self._around.registry, self._run.state, call)
+                tool = self._run.toolkit.by_path[call.path]
                 invocation = self._invocation(call, kind, tool)
                 self._around.hosts.adopt(self._run.identity, call.host, tool, invocation)
 
@@ -111,56 +141,73 @@ class Work:
         call = self._run.state.call(effect.call)
         assert call is not None
         assert host is not None
-        tool = tool_of(self._around.registry, self._run.state, call)
+        tool = self._run.toolkit.by_path[call.path]
         invocation = self._invocation(call, kind, tool)
         if host == LOCAL_HOST:
-            self._spawn(effect.key, self._execute(call, invocation, tool.timeout_ms))
+            self._spawn(effect, self._execute(call, invocation), tool.timeout_ms / 1000)
         else:
             self._around.hosts.lease(self._run.identity, host, tool, invocation)
 
     def _stop_call(self, effect: StopCall) -> None:
-        """Ask a host to stop a call. One of this process is a task, and no longer owed."""
+        """Ask a host to stop a call. One of this process is a job, and no longer owed."""
         call = self._run.state.call(effect.call)
         stopping = self._run.state.stopping
         assert call is not None
         assert stopping is not None
-        self._stopping.add(effect.key)
+        self._asked_to_stop.add(effect.key)
         if call.host != LOCAL_HOST:
             reason = stopping.reason or "the run was cancelled"
             self._around.hosts.stop(self._run.identity, call.id, reason, stopping.timeout_ms)
 
-    def _spawn(self, key: str, work: Coroutine[Any, Any, Event]) -> None:
-        self._tasks[key] = self._group.create_task(self._perform(key, work))
+    def _spawn(
+        self,
+        effect: AskModel | StartCall | ProbeCall | Begin,
+        work: Coroutine[Any, Any, Event],
+        timeout_s: float | None,
+    ) -> None:
+        job = self._jobs[effect.key] = _Job(effect)
+        job.task = self._group.create_task(self._perform(job, work))
+        if timeout_s is not None:
+            # A bare timer: asyncio.timeout costs five times as much.
+            job.timer = asyncio.get_running_loop().call_later(timeout_s, job.expire)
 
-    async def _perform(self, key: str, work: Coroutine[Any, Any, Event]) -> None:
+    async def _perform(self, job: _Job, work: Coroutine[Any, Any, Event]) -> None:
         event: Event | None = None
         try:
             event = await work
         except asyncio.CancelledError:
-            if key in self._stopping:
-                event = self._given_up(key)
+            if job.late or job.unwanted:
+                event = self._given_up(job)
             raise
         finally:
-            del self._tasks[key]
-            self._stopping.discard(key)
+            if job.timer:
+                job.timer.cancel()
+            del self._jobs[job.effect.key]
             if event is None:
                 self._run.wake()
             else:
                 self._run.post(Posting(event))
 
-    def _given_up(self, key: str) -> Event | None:
-        """Return the fact for work that was cancelled because the machine no longer wants it."""
-        flight = self._run.state.in_flight
-        if flight and key == f"turn-{flight.turn}.{flight.attempt}":
-            return ModelLost(flight.turn, flight.attempt, "the run was cancelled")
-        for call in self._run.state.calls:
-            if key in (f"call-{call.id}.{call.attempt}", f"probe-{call.id}.{call.attempt}"):
+    def _given_up(self, job: _Job) -> Event | None:
+        """Return the fact for work that was cancelled."""
+        effect = job.effect
+        match effect:
+            case AskModel() if job.late:
+                return self._around.asking.timed_out(self._run, effect)
+            case AskModel():
+                return ModelLost(effect.turn, effect.attempt, "the run was cancelled")
+            case StartCall() | ProbeCall():
+                call = self._run.state.call(effect.call)
+                if call is None:
+                    return None
+                if job.late:
+                    message = "the tool did not end in time"
+                    return without_outcome(call, CallErrorReason.TIMEOUT, message)
                 return without_outcome(call, CallErrorReason.CANCELLED, "the run was cancelled")
-        return None
-
-    async def _ask(self, effect: AskModel) -> Event:
-        assert self._run.transcript is not None
-        return await self._around.asking.ask(self._run, effect, self._run.transcript)
+            case Begin():
+                return None
+            case _:
+                assert_never(effect)
 
     async def _resolve(self) -> Event:
         try:
@@ -169,15 +216,9 @@ class Work:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)
 
-    async def _execute(self, call: OpenCall, invocation: Invocation, timeout_ms: int) -> Event:
+    async def _execute(self, call: OpenCall, invocation: Invocation) -> Event:
         """Run a tool of the daemon's own process."""
-        tool = self._around.local_tools[call.path]
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                outcome = await tool(invocation)
-        except TimeoutError:
-            message = "the tool did not end in time"
-            return without_outcome(call, CallErrorReason.TIMEOUT, message)
+        outcome = await self._around.local_tools[call.path](invocation)
         present = self._run.state.call(call.id)
         stopping = self._run.state.stopping is not None
         return fact_of(present or call, outcome, stopping=stopping)

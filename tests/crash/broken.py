@@ -9,8 +9,8 @@ from agentd.agent.events import Event
 from agentd.agent.state import State
 from agentd.agent.tool import CallErrorReason, CallState, EffectClass
 from agentd.protocol.machine import interrupted, without_outcome
-from agentd.runtime.driver import Driver
 from agentd.runtime.journal.writer import Writer
+from agentd.runtime.work import Work
 from tests.crash import daemon
 
 HEAD_START_S = 0.02
@@ -27,8 +27,8 @@ def repeat() -> None:
 
     for effect in EffectClass:
         effect.repeatable = True
-    setattr(agentd.runtime.driver, "interrupted", again)  # noqa: B010 - it is no module of ours
-    setattr(Driver, "_adopt_leases", lambda _: None)  # noqa: B010
+    _replace(agentd.runtime.driver, "interrupted", again)
+    _replace(Work, "adopt_leases", lambda _: None)
 
 
 def acknowledge_early() -> None:
@@ -45,7 +45,13 @@ def acknowledge_early() -> None:
         finally:
             self._post = post
 
-    setattr(Writer, "_commit", early)  # noqa: B010
+    _replace(Writer, "_commit", early)
+
+
+def _replace(owner: object, name: str, value: object) -> None:
+    """Break a law where it stands, and complain when it has moved."""
+    assert hasattr(owner, name), f"{owner} has no {name}"
+    setattr(owner, name, value)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from agentd.client import Client, RetryPolicy, connect
 
 START_S = 20.0
 STOP_S = 20.0
-SERVE = (sys.executable, "-m", "agentd.cli", "serve")
+SERVE = (sys.executable, "-m", "agentd", "serve")
 EAGER = RetryPolicy(attempts=200, first_delay_s=0.02, max_delay_s=0.05)
 """Repeats of a client that expects its daemon to come back at once."""
 
@@ -40,6 +40,7 @@ class Home:
             "HOME": str(self.path),
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(self.path),
             "XDG_CONFIG_HOME": str(self.path / "config"),
             "XDG_DATA_HOME": str(self.path / "data"),
             "XDG_RUNTIME_DIR": str(self.path / "run"),

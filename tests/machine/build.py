@@ -21,6 +21,8 @@ from agentd.agent.tool import EffectClass
 from agentd.protocol.machine import evolve
 
 HOST = HostId("host-1")
+TEN_TURNS = Budget(max_turns=10)
+SOME_USAGE = ModelUsage(10, 5)
 
 
 def fold(*events: Event, state: State | None = None) -> State:
@@ -31,7 +33,7 @@ def fold(*events: Event, state: State | None = None) -> State:
     return state
 
 
-def created(budget: Budget = Budget(max_turns=10)) -> RunCreated:
+def created(budget: Budget = TEN_TURNS) -> RunCreated:
     """A run with a goal of 40 bytes: 11 tokens."""
     return RunCreated(DEFAULT_AGENT, 1, "g" * 40, budget)
 
@@ -68,7 +70,7 @@ def replied(
     *,
     text: str = "",
     calls: Sequence[EffectClass] = (),
-    usage: ModelUsage = ModelUsage(10, 5),
+    usage: ModelUsage = SOME_USAGE,
     stop: StopReason | None = None,
 ) -> ModelReplied:
     """An answer that asks for one call of each effect class given."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from random import Random
 
 from agentd.agent.budget import ModelUsage, Prices
@@ -49,7 +49,7 @@ class SimModels:
     async def close(self) -> None:
         return
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """Answer, or not. The chance is of this request alone, whoever else asks meanwhile."""
         world = self._world
         world.check_request(request)

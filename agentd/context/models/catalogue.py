@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Protocol, assert_never
@@ -29,7 +29,7 @@ _NAMED_AT_MOST = 12
 class Streaming(Protocol):
     """What every adapter's model can do."""
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """Answer a request: TextDeltas, then one ModelReply."""
         ...
 

@@ -151,6 +151,7 @@ def test_two_commands_start_one_daemon(idle: Cli) -> None:
         outputs = [first.communicate(timeout=20), second.communicate(timeout=20)]
     try:
         assert [first.returncode, second.returncode] == [0, 0], outputs
+        assert sum("Started the daemon" in said for _, said in outputs) == 1
     finally:
         stop_daemon(idle)
 

@@ -133,3 +133,11 @@ def test_the_cancel_report() -> None:
         "runs/a cancelled after 0.0 s: something may still run",
         "  still running  calls/c1-1  host␛ x",
     ]
+
+
+def test_an_outage_is_mentioned_once() -> None:
+    said = io.StringIO()
+    talk = Talk(said)
+    for message in ("closed", "refused", "refused"):
+        talk.cut(Unavailable(Reason.UNREACHABLE, message))
+    assert said.getvalue() == "(closed; trying again)\n(refused; trying again)\n"

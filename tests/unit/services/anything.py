@@ -1,11 +1,12 @@
 """Strategies for values of the vocabulary, made from their types."""
 
+import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import Enum
 from typing import Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 from hypothesis import strategies as st
 
 from agentd.agent.events import ModelReplied
@@ -20,7 +21,7 @@ NUMBERS = st.integers(0, 2**31 - 1)
 def anything(kind: type[T], **chosen: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
     """Return a strategy for a dataclass whose every field may be anything that its type says."""
     hints = get_type_hints(kind)
-    made = {field.name: _value(hints[field.name]) for field in fields(kind)}  # type: ignore[arg-type]
+    made = {name: _value(hints[name]) for name in _fields(kind)}
     strategy: st.SearchStrategy[T] = st.builds(kind, **{**made, **chosen})
     if kind is ModelReplied:
         return strategy.map(_matching)
@@ -63,3 +64,9 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
         key, value = get_args(hint)
         return st.dictionaries(_value(key), _value(value), max_size=3)
     return anything(hint)
+
+
+def _fields(kind: type[Any]) -> list[str]:
+    if issubclass(kind, msgspec.Struct):
+        return [field.name for field in msgspec.structs.fields(kind)]
+    return [field.name for field in dataclasses.fields(kind)]

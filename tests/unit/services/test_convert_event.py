@@ -1,6 +1,5 @@
 """Every fact has a translation, and every field of it comes from the fact."""
 
-from dataclasses import fields
 from enum import Enum
 from typing import Any, get_args
 
@@ -8,6 +7,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from agentd.agent import events
 from agentd.agent.budget import Budget, ModelUsage, Reservation, Usage
