@@ -16,7 +16,7 @@ from tests.invariants import Broken
 from tests.simulation.simulation import simulate
 from tests.simulation.world import Blow
 
-REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133)
+REGRESSIONS = (1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133, 90167)
 """Seeds that have found a fault. What they do changes whenever the simulation does."""
 FRESH = 80
 BLOWN = 17
