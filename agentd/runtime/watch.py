@@ -8,7 +8,8 @@ which are not, carry no revision.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agentd.agent.events import Entry, RunEnded
@@ -155,8 +156,7 @@ class Watches:
                 break
         if unended is not None and not unended:
             return
-        channel = self._join(selector, reader, include_deltas=include_deltas)
-        try:
+        with self._joined(selector, reader, include_deltas=include_deltas) as channel:
             while True:
                 batches = await self._next(reader, progress_interval_s)
                 for batch in batches:
@@ -172,8 +172,6 @@ class Watches:
                 if not batches and not channel.entries:
                     last = max(last, self._revision)
                     yield WatchBatch((), (), last)
-        finally:
-            self._leave(selector, reader, channel)
 
     async def list_events(
         self, selector: Selector, *, after_revision: int, limit: int
@@ -233,10 +231,11 @@ class Watches:
     def _publish(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             for selector, channel in self._interested(entry.run.id):
-                if selector.matches(entry):
-                    channel.entries.append(entry)
-                    if not channel.scheduled:
-                        self._schedule(channel)
+                if not selector.matches(entry):
+                    continue
+                channel.entries.append(entry)
+                if not channel.scheduled:
+                    self._schedule(channel)
         self._revision = entries[-1].revision
 
     def _interested(self, run: RunId) -> Iterable[tuple[Selector, _Channel]]:
@@ -262,6 +261,16 @@ class Watches:
         channel.entries, channel.deltas = [], []
         for reader in channel.readers:
             reader.offer(batch, self._limits.backlog)
+
+    @contextmanager
+    def _joined(
+        self, selector: Selector, reader: _Reader, *, include_deltas: bool
+    ) -> Iterator[_Channel]:
+        channel = self._join(selector, reader, include_deltas=include_deltas)
+        try:
+            yield channel
+        finally:
+            self._leave(selector, reader, channel)
 
     def _join(self, selector: Selector, reader: _Reader, *, include_deltas: bool) -> _Channel:
         key = (selector, include_deltas)
