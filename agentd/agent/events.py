@@ -182,6 +182,8 @@ class MessagePosted(msgspec.Struct, frozen=True):
     """A message of the user was given to the run."""
 
     text: str
+    request_id: str = ""
+    """What makes the request that brought it repeatable."""
 
 
 class ModelRequested(msgspec.Struct, frozen=True):

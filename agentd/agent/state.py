@@ -73,6 +73,8 @@ class State(msgspec.Struct, frozen=True):
     cancel_entries: tuple[CancelEntry, ...] = ()
     waiting: RunWaiting | None = None
     ended: RunEnded | None = None
+    messages_seen: tuple[str, ...] = ()
+    """The request ids of the newest messages, so that a message that is sent again is one."""
     evidence: int = 0
     """Late completions that were kept."""
 

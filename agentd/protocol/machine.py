@@ -59,6 +59,9 @@ from agentd.errors import Corrupt, Reason
 BYTES_PER_TOKEN = 4
 """How the input of a request is estimated before its provider has counted it."""
 
+MESSAGES_SEEN = 64
+"""How many request ids of messages a state remembers."""
+
 _FAILURES = {
     ModelErrorKind.RATE_LIMITED: FailureReason.MODEL_UNAVAILABLE,
     ModelErrorKind.OVERLOADED: FailureReason.MODEL_UNAVAILABLE,
@@ -91,14 +94,8 @@ def evolve(state: State, event: Event) -> State:
             return _evolve_model(state, event)
         case CallLeased() | CallEnded() | CallLost() | CallUnknown() | CallProbed() | CallRetried():
             return _evolve_call(state, event)
-        case MessagePosted(text=text):
-            if state.stopping:
-                raise IllegalEvent(state, event, "the run is being cancelled")
-            return replace(
-                state,
-                unread=state.unread + 1,
-                context_tokens=state.context_tokens + estimate_tokens(len(text)),
-            )
+        case MessagePosted():
+            return _message_posted(state, event)
         case CallEvidenceKept():
             return replace(state, evidence=state.evidence + 1)
         case _:
@@ -132,6 +129,20 @@ def without_outcome(
     if call.effect.repeatable and not call.probing:
         return CallLost(call.id, call.attempt, reason)
     return CallUnknown(call.id, call.attempt, reason, message)
+
+
+def _message_posted(state: State, event: MessagePosted) -> State:
+    if state.stopping:
+        raise IllegalEvent(state, event, "the run is being cancelled")
+    seen = state.messages_seen
+    if event.request_id:
+        seen = (*seen, event.request_id)[-MESSAGES_SEEN:]
+    return replace(
+        state,
+        unread=state.unread + 1,
+        context_tokens=state.context_tokens + estimate_tokens(len(event.text)),
+        messages_seen=seen,
+    )
 
 
 def _evolve_run(

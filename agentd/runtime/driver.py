@@ -26,6 +26,7 @@ from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
 from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
+from agentd.runtime.loading import load
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint
 from agentd.runtime.posting import Posting, going_down
@@ -194,23 +195,16 @@ class Driver:
         return waits and not any(call.state is CallState.LEASED for call in state.calls)
 
     async def _load(self) -> tuple[Event, ...]:
-        """Fold the run from its snapshot and the events after it; return what a restart records."""
-        identity = self.identity
-        stored = await self._around.journal.get_run(identity.namespace, identity.id)
-        assert stored is not None
-        state = stored.snapshot or State()
-        after = stored.snapshot_sequence if stored.snapshot else 0
-        entries = await self._around.journal.read_run(identity, after_sequence=after)
-        for entry in entries:
-            state = evolve(state, entry.event)
-        self.spec = stored.run.spec
-        self._view = stored.run.view
-        self.state = state
-        self.sequence = entries[-1].sequence if entries else after
-        self._snapshot_sequence = after
+        """Bring the run back from the journal; return what a restart records."""
+        loaded = await load(self._around.journal, self.identity)
+        state = self.state = loaded.state
+        self.spec = loaded.spec
+        self.sequence = loaded.sequence
+        self._view = loaded.view
+        self._snapshot_sequence = loaded.snapshot_sequence
         self.loaded = True
         if state.started and state.started.deadline_ms and not state.run.ended:
-            self._around.watch_deadline(identity, state.started.deadline_ms)
+            self._around.watch_deadline(self.identity, state.started.deadline_ms)
         if any(hosted(call) for call in state.calls):
             await self._need_transcript(state)
             self._work.adopt_leases()

@@ -124,7 +124,7 @@ class Engine:
             raise _draining()
         self._scheduler.check_room()
         # A caller that goes away must not leave a run that is stored and that nobody drives.
-        return await self._scheduler.carry_out(partial(self._create_once, request, request_id))
+        return await self._scheduler.errands.run(partial(self._create_once, request, request_id))
 
     async def _create_once(self, request: NewRun, request_id: str) -> tuple[Run, int]:
         namespace, method = request.namespace, "CreateRun"
@@ -196,7 +196,9 @@ class Engine:
         Raises Conflict (WRONG_RUN_STATE) when the run has ended or is being cancelled.
         """
         identity = (await self._reading.get_run(namespace, run)).identity
-        return await self._scheduler.carry_out(partial(self._send_once, identity, text, request_id))
+        return await self._scheduler.errands.run(
+            partial(self._send_once, identity, text, request_id)
+        )
 
     async def _send_once(self, identity: RunIdentity, text: str, request_id: str) -> int:
         namespace, method = identity.namespace, "SendMessage"
@@ -205,11 +207,22 @@ class Engine:
             answer = await self._claims.find(namespace, request_id, method, digest)
             if answer is not None:
                 return int(answer)
-            revision = await self._scheduler.settle(identity, _post_message, text)
+            try:
+                revision = await self._scheduler.settle(identity, _post_message, text, request_id)
+            except _AlreadyPosted:
+                revision = await self._revision_of(identity, request_id)
             records = self._claims.records(namespace, request_id, method, digest, str(revision))
             if records:
                 await self._journal.put(records)
             return revision
+
+    async def _revision_of(self, run: RunIdentity, request_id: str) -> int:
+        """Return the revision of the message that a request brought before a crash kept its claim
+        from being stored."""
+        for entry in await self._journal.read_run(run):
+            if isinstance(entry.event, MessagePosted) and entry.event.request_id == request_id:
+                return entry.revision
+        raise AssertionError("a message that was seen is in the journal")
 
     async def pause_run(self, namespace: Namespace, run: RunId) -> Run:
         """Stop new work of a run. Raises Conflict (WRONG_RUN_STATE)."""
@@ -283,14 +296,20 @@ def _still_running(state: State) -> list[CancelEntry]:
     return running
 
 
-def _post_message(state: State, text: str) -> Event:
+class _AlreadyPosted(Conflict):
+    """The message is in the journal, although its claim is not."""
+
+
+def _post_message(state: State, text: str, request_id: str) -> Event:
+    if request_id and request_id in state.messages_seen:
+        raise _AlreadyPosted(Reason.REQUEST_ID_REUSED, "the message was posted before")
     if state.run.ended or state.stopping:
         raise _wrong_run_state(state, "given a message")
     if state.unread >= MAX_UNREAD:
         limit = {"limit": "unread_messages", "value": str(MAX_UNREAD)}
         message = f"{MAX_UNREAD} messages wait for the run's next turn"
         raise Exhausted(Reason.LIMIT_REACHED, message, metadata=limit)
-    return MessagePosted(text)
+    return MessagePosted(text, request_id)
 
 
 def _pause(state: State) -> Event:

@@ -7,18 +7,18 @@ waits for brings it back. The runs of one session take place one after another.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.state import State
-from agentd.agent.tool import CallState
 from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
 from agentd.runtime.driver import Driver
+from agentd.runtime.errands import Errands
+from agentd.runtime.loading import waits_for_a_person
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
 from agentd.runtime.posting import Posting, going_down
@@ -27,8 +27,6 @@ from agentd.runtime.timers import Timers
 from agentd.runtime.turns import Turns
 
 _log = structlog.get_logger()
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,7 @@ class Scheduler:
         self._stopped = False
         """Whether the group of the runs takes no more tasks."""
         self._turns = Turns()
+        self.errands = Errands()
         self.on_ended: Callable[[Driver], None] = lambda _: None
         """Called with the driver of each run that has ended."""
 
@@ -95,6 +94,7 @@ class Scheduler:
         """Own the drivers until cancelled. Cancelling records nothing."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            self.errands.enter(group)
             group.create_task(self._timers.keep(self._on_wake, self._on_overdue))
             group.create_task(self._evict_idle())
             ready()
@@ -102,13 +102,14 @@ class Scheduler:
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._stopped = True
+                self.errands.close()
 
     def recover(self, stored: Sequence[StoredRun]) -> None:
         """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
         for run in stored:
             identity = run.run.identity
             self._unfinished[identity.key] = identity
-            if self._turns.take(identity) and not self._stays_parked(run):
+            if self._turns.take(identity) and not self._park(run):
                 self._start(self.driver(identity))
 
     def driver(self, identity: RunIdentity) -> Driver:
@@ -171,14 +172,6 @@ class Scheduler:
         elif run.key in self._unfinished:
             self._start(self.driver(run))
 
-    async def carry_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Have work done to its end even when the caller is cancelled meanwhile."""
-        if self._stopped:
-            raise going_down()
-        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._group.create_task(_carry_out(work, done))
-        return await done
-
     async def drain(self, timeout_s: float) -> bool:
         """Start nothing new, and wait until nothing is in progress inside this process; return
         whether that came about in time."""
@@ -195,18 +188,13 @@ class Scheduler:
 
     # Memory.
 
-    def _stays_parked(self, stored: StoredRun) -> bool:
-        """Whether a recovered run waits for a person, who brings it back."""
-        state = stored.snapshot
-        if state is None or stored.snapshot_sequence != stored.last_sequence:
+    def _park(self, stored: StoredRun) -> bool:
+        """Leave a recovered run parked if nothing but a person brings it back."""
+        if not waits_for_a_person(stored):
             return False
-        if any(call.state is not CallState.UNKNOWN or call.probing for call in state.calls):
-            return False
-        waits = state.run is RunState.WAITING and not state.not_before_ms
-        if not waits and state.run is not RunState.PAUSED:
-            return False
-        if state.started and state.started.deadline_ms:
-            self._timers.stop_at(stored.run.identity, state.started.deadline_ms)
+        started = stored.snapshot.started if stored.snapshot else None
+        if started and started.deadline_ms:
+            self._timers.stop_at(stored.run.identity, started.deadline_ms)
         return True
 
     def _start(self, driver: Driver) -> None:
@@ -324,21 +312,6 @@ class _OnlyRead(Conflict):
 
 def _only_read(_: State) -> Event:
     raise _OnlyRead(Reason.WRONG_RUN_STATE, "the run was only to be read back")
-
-
-async def _carry_out(work: Callable[[], Awaitable[_T]], done: asyncio.Future[_T]) -> None:
-    try:
-        result = await work()
-    except asyncio.CancelledError:
-        if not done.done():
-            done.set_exception(going_down())
-        raise
-    except Exception as error:  # noqa: BLE001 - it is the caller's, and must not hurt the runs
-        if not done.done():
-            done.set_exception(error)
-    else:
-        if not done.done():
-            done.set_result(result)
 
 
 def _disk_full(error: BaseException) -> bool:

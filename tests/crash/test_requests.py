@@ -46,14 +46,7 @@ async def test_a_run_that_is_created_again_after_a_crash_is_one_run(
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(
-            STORED,
-            id="stored",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a message and its request_id are two writes, with room for a crash between",
-            ),
-        ),
+        pytest.param(STORED, id="stored"),
         pytest.param(LOST, id="lost"),
     ],
 )

@@ -165,7 +165,9 @@ def _check_acknowledged(played: Played, histories: Histories) -> None:
             for entry in entries_of(run)
             if isinstance(entry.event, MessagePosted)
         ]
-        require(set(messages) <= set(posted), f"{run} was given {messages}, and has {posted}")
+        given = {text for text, _ in messages}
+        again = [message for message in posted if message[0] in given]
+        require(set(messages) == set(again), f"{run} was given {messages}, and has {posted}")
     facts = ((told.paused, RunPaused), (told.resumed, RunResumed), (told.cancelled, RunCancelling))
     for names, kind in facts:
         for run in names:

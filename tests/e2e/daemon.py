@@ -40,6 +40,7 @@ class Home:
             "HOME": str(self.path),
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(self.path),
             "XDG_CONFIG_HOME": str(self.path / "config"),
             "XDG_DATA_HOME": str(self.path / "data"),
             "XDG_RUNTIME_DIR": str(self.path / "run"),

@@ -1,0 +1,49 @@
+"""Bring a run back from the journal."""
+
+from dataclasses import dataclass
+
+from agentd.agent.events import RunState
+from agentd.agent.ids import RunIdentity
+from agentd.agent.run import RunView
+from agentd.agent.spec import RunSpec
+from agentd.agent.state import State
+from agentd.agent.tool import CallState
+from agentd.protocol.machine import evolve
+from agentd.runtime.ports import Journal, StoredRun
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A run as its journal has it."""
+
+    spec: RunSpec
+    view: RunView
+    """How it stood at its last life-cycle change."""
+    state: State
+    sequence: int
+    """The sequence of its newest event."""
+    snapshot_sequence: int
+
+
+async def load(journal: Journal, run: RunIdentity) -> Loaded:
+    """Fold a run from its snapshot and the events after it."""
+    stored = await journal.get_run(run.namespace, run.id)
+    assert stored is not None
+    state = stored.snapshot or State()
+    after = stored.snapshot_sequence if stored.snapshot else 0
+    entries = await journal.read_run(run, after_sequence=after)
+    for entry in entries:
+        state = evolve(state, entry.event)
+    sequence = entries[-1].sequence if entries else after
+    return Loaded(stored.run.spec, stored.run.view, state, sequence, after)
+
+
+def waits_for_a_person(stored: StoredRun) -> bool:
+    """Whether nothing but a person brings a run back: then it need not be loaded at a start."""
+    state = stored.snapshot
+    if state is None or stored.snapshot_sequence != stored.last_sequence:
+        return False
+    if any(call.state is not CallState.UNKNOWN or call.probing for call in state.calls):
+        return False
+    waits = state.run is RunState.WAITING and not state.not_before_ms
+    return waits or state.run is RunState.PAUSED
