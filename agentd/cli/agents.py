@@ -14,8 +14,6 @@ from agentd.cli.output import TABLE, output_option, say, write_items, write_line
 from agentd.cli.text import line, lower, resource
 from agentd.client.types import Agent, ModelRoute, Protocol, Purpose, from_json, to_json
 
-FIELDS = "file", "instructions", "model", "tools"
-
 
 @click.group(cls=Group)
 def agents() -> None:

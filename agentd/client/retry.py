@@ -29,6 +29,3 @@ class RetryPolicy:
         if error.retry_after_s is not None:
             return error.retry_after_s + pause if error.retry_after_s <= self.max_delay_s else None
         return pause if isinstance(error, Unavailable) else None
-
-
-NO_RETRIES = RetryPolicy(attempts=1)

@@ -126,11 +126,99 @@ class _Write:
     entries: list[Entry]
 
 
-class MemoryJournal:
-    """The port `Journal` without a disk.
+class _Commits:
+    """Requests on their way to the disk: what is queued is committed together.
 
     `plan` is asked before each group commit what happens to it; None means that all is well.
     """
+
+    def __init__(self, plan: Callable[[], Commit] | None, disk: _Disk) -> None:
+        self._plan = plan
+        self._disk = disk
+        self._listeners: list[Callable[[Sequence[Entry]], None]] = []
+        self._queue: list[_Write] = []
+        self._committing: list[_Write] = []
+        self._timer: asyncio.Handle | None = None
+        self._dead = False
+        self._revision = disk.log[-1].position if disk.log else 0
+        self._heads = self._durable_heads()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have no answer yet."""
+        return len(self._queue) + len(self._committing)
+
+    def _require_open(self) -> None:
+        if self._dead:
+            raise Unavailable(Reason.DRAINING, "the journal is closed")
+
+    async def _submit(self, apply: Callable[[_Disk], object], entries: list[Entry]) -> object:
+        self._require_open()
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Write(future, apply, entries))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_soon(self._begin)
+        return await future
+
+    async def _barrier(self) -> None:
+        if self._queue or self._committing:
+            await self._submit(lambda _: None, [])
+
+    def _begin(self) -> None:
+        self._committing, self._queue = self._queue, []
+        commit = STORED if self._plan is None else self._plan()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(commit.delay_s, self._end, commit.outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        writes, self._committing = self._committing, []
+        self._timer = None
+        if outcome is Outcome.STORED:
+            answers = [_apply(write, self._disk) for write in writes]
+            self._publish(writes, answers)
+            for write, answer in zip(writes, answers, strict=True):
+                _answer(write.future, answer)
+        else:
+            self._fail(writes, outcome)
+        if self._queue and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_soon(self._begin)
+
+    def _fail(self, writes: list[_Write], outcome: Outcome) -> None:
+        # What was queued meanwhile follows from what failed, so it fails with it.
+        behind, self._queue = self._queue, []
+        kept = writes if outcome is Outcome.KEPT else []
+        answers = [_apply(write, self._disk) for write in kept]
+        self._heads = self._durable_heads()
+        self._publish(kept, answers)
+        for write in writes + behind:
+            if outcome is Outcome.FULL:
+                error: AgentdError = Exhausted(Reason.DISK_FULL, "the disk is full")
+            else:
+                error = Unavailable(Reason.OUTCOME_UNKNOWN, "the journal could not be written")
+            _answer(write.future, error)
+
+    def _publish(self, writes: list[_Write], answers: list[object]) -> None:
+        entries: list[Entry] = []
+        for write, answer in zip(writes, answers, strict=True):
+            if not isinstance(answer, AgentdError):
+                entries += write.entries
+            elif write.entries:
+                self._heads = self._durable_heads() | {
+                    entry.run.key: entry.sequence
+                    for other in self._queue
+                    for entry in other.entries
+                }
+        if entries:
+            self._revision = entries[-1].revision
+            for listener in self._listeners:
+                listener(entries)
+
+    def _durable_heads(self) -> dict[int, int]:
+        return {key: rows[-1].sequence for key, rows in self._disk.chains.items()}
+
+
+class MemoryJournal(_Commits):
+    """The port `Journal` without a disk."""
 
     def __init__(
         self,
@@ -138,19 +226,11 @@ class MemoryJournal:
         plan: Callable[[], Commit] | None = None,
         disk: "_Disk | None" = None,
     ) -> None:
+        super().__init__(plan, disk or _Disk())
         self._clock = clock
-        self._plan = plan
-        self._disk = disk or _Disk()
-        self._listeners: list[Callable[[Sequence[Entry]], None]] = []
-        self._queue: list[_Write] = []
-        self._committing: list[_Write] = []
-        self._timer: asyncio.Handle | None = None
-        self._dead = False
-        self._position = self._disk.log[-1].position if self._disk.log else 0
+        self._position = self._revision
         self._time_ms = self._disk.log[-1].time_ms if self._disk.log else 0
         self._last_key = max(self._disk.runs, default=0)
-        self._revision = self._position
-        self._heads = self._durable_heads()
 
     def crash(self, *, stored: int = 0) -> "MemoryJournal":
         """Return the journal that the next process finds; this one answers nobody any more.
@@ -171,11 +251,6 @@ class MemoryJournal:
         while self._queue or self._committing:
             await self._barrier()
         self._dead = True
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests have no answer yet."""
-        return len(self._queue) + len(self._committing)
 
     @property
     def revision(self) -> int:
@@ -353,9 +428,6 @@ class MemoryJournal:
     def _stored(self, key: int) -> StoredRun:
         return self._disk.runs[key].stored(self._heads[key])
 
-    def _durable_heads(self) -> dict[int, int]:
-        return {key: rows[-1].sequence for key, rows in self._disk.chains.items()}
-
     def _place(
         self, run: RunIdentity, sequence: int, events: Sequence[Event]
     ) -> tuple[list[_Row], list[Entry]]:
@@ -371,71 +443,6 @@ class MemoryJournal:
             Entry(row.position, run, row.sequence, time_ms, event)
             for row, event in zip(rows, events, strict=True)
         ]
-
-    def _require_open(self) -> None:
-        if self._dead:
-            raise Unavailable(Reason.DRAINING, "the journal is closed")
-
-    async def _submit(self, apply: Callable[[_Disk], object], entries: list[Entry]) -> object:
-        self._require_open()
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Write(future, apply, entries))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_soon(self._begin)
-        return await future
-
-    async def _barrier(self) -> None:
-        if self._queue or self._committing:
-            await self._submit(lambda _: None, [])
-
-    def _begin(self) -> None:
-        self._committing, self._queue = self._queue, []
-        commit = STORED if self._plan is None else self._plan()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(commit.delay_s, self._end, commit.outcome)
-
-    def _end(self, outcome: Outcome) -> None:
-        writes, self._committing = self._committing, []
-        self._timer = None
-        if outcome is Outcome.STORED:
-            answers = [_apply(write, self._disk) for write in writes]
-            self._publish(writes, answers)
-            for write, answer in zip(writes, answers, strict=True):
-                _answer(write.future, answer)
-        else:
-            self._fail(writes, outcome)
-        if self._queue and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_soon(self._begin)
-
-    def _fail(self, writes: list[_Write], outcome: Outcome) -> None:
-        # What was queued meanwhile follows from what failed, so it fails with it.
-        behind, self._queue = self._queue, []
-        kept = writes if outcome is Outcome.KEPT else []
-        answers = [_apply(write, self._disk) for write in kept]
-        self._heads = self._durable_heads()
-        self._publish(kept, answers)
-        for write in writes + behind:
-            if outcome is Outcome.FULL:
-                error: AgentdError = Exhausted(Reason.DISK_FULL, "the disk is full")
-            else:
-                error = Unavailable(Reason.OUTCOME_UNKNOWN, "the journal could not be written")
-            _answer(write.future, error)
-
-    def _publish(self, writes: list[_Write], answers: list[object]) -> None:
-        entries: list[Entry] = []
-        for write, answer in zip(writes, answers, strict=True):
-            if not isinstance(answer, AgentdError):
-                entries += write.entries
-            elif write.entries:
-                self._heads = self._durable_heads() | {
-                    entry.run.key: entry.sequence
-                    for other in self._queue
-                    for entry in other.entries
-                }
-        if entries:
-            self._revision = entries[-1].revision
-            for listener in self._listeners:
-                listener(entries)
 
 
 def _apply(write: _Write, disk: _Disk) -> object:

@@ -1,4 +1,4 @@
-"""sd_notify, received by a real datagram socket."""
+"""Notices to systemd, received by a real datagram socket."""
 
 import asyncio
 import socket

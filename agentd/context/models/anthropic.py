@@ -112,13 +112,11 @@ class AnthropicModel:
                 stream=True,
                 stream_cls=provider.sdk.AsyncStream[object],
             )
-            try:
+            async with stream:
                 async for event in stream:
                     text = answer.feed(event)
                     if text:
                         yield TextDelta(text)
-            finally:
-                await stream.close()
         except (provider.sdk.APIError, provider.transport_error, ValueError) as error:
             failure = self._failure(error, answer.usage.priced(self._prices))
             if _STALE in failure.message and _has_reasoning(request):

@@ -24,6 +24,12 @@ _ADVICE = (
     "`agentd models pull smollm2`"
 )
 _NAMED_AT_MOST = 12
+_MODULES = {
+    Adapter.ANTHROPIC: "agentd.context.models.anthropic",
+    Adapter.LOCAL: "agentd.context.models.local",
+    Adapter.OPENAI: "agentd.context.models.openai",
+    Adapter.SCRIPTED: "agentd.context.models.scripted",
+}
 
 
 class Streaming(Protocol):
@@ -141,9 +147,8 @@ class Catalogue:
 
 
 async def _connect(provider: ProviderSettings, model: ModelSettings) -> Connection:
-    """Load the adapter's module, named as the adapter is, off the loop, and have it connect."""
-    name = f"agentd.context.models.{provider.adapter.value}"
-    module = await asyncio.to_thread(importlib.import_module, name)
+    """Load the adapter's module off the loop, and have it connect."""
+    module = await asyncio.to_thread(importlib.import_module, _MODULES[provider.adapter])
     connect: Callable[[ProviderSettings, ModelSettings], Awaitable[Connection]] = module.connect
     return await connect(provider, model)
 

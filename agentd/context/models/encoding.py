@@ -51,12 +51,11 @@ def with_references(messages: Sequence[Message]) -> Sequence[Message]:
     letters. Then all calls are numbered anew; else the messages are returned as they are.
     """
     seen: set[str] = set()
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            for call in message.calls:
-                if call.reference in seen or not _REFERENCE.match(call.reference):
-                    return _renumbered(messages)
-                seen.add(call.reference)
+    answers = (message for message in messages if isinstance(message, AssistantMessage))
+    for call in (call for answer in answers for call in answer.calls):
+        if call.reference in seen or not _REFERENCE.match(call.reference):
+            return _renumbered(messages)
+        seen.add(call.reference)
     return messages
 
 

@@ -101,13 +101,11 @@ class OpenAIModel:
                 stream=True,
                 stream_cls=provider.sdk.AsyncStream[object],
             )
-            try:
+            async with stream:
                 async for event in stream:
                     text = answer.feed(event)
                     if text:
                         yield TextDelta(text)
-            finally:
-                await stream.close()
         except (provider.sdk.OpenAIError, provider.transport_error, ValueError) as error:
             raise self._failure(error, answer.usage.priced(self._prices)) from None
         if answer.finish is None:

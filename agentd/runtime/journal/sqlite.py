@@ -114,17 +114,9 @@ class SqliteJournal:
         identity = run.identity
         spec, view = encode_spec(run.spec), encode_view(run.view)
         write = intake.place(identity, (0, 0), events)
-        write.created = (
-            identity.key,
-            identity.namespace,
-            identity.id,
-            identity.agent,
-            identity.session,
-            run.view.state.value,
-            *intake.heads[identity.key],
-            spec,
-            view,
-        )
+        name = (identity.key, identity.namespace, identity.id, identity.agent, identity.session)
+        head = intake.heads[identity.key]
+        write.created = (*name, run.view.state.value, *head, spec, view)
         write.records = [value for record in records for value in documents.row(record)]
         intake.submit(write)
         return await write.future

@@ -1,4 +1,4 @@
-"""agentd's runtime doing the benchmark's work, with no daemon around it; prints its figures.
+"""The runtime doing the benchmark's work, with no daemon around it; prints its figures.
 
 Run as a program, so that what one measurement leaves behind is not another's. Each run has one
 subscriber, who follows its events to its end.

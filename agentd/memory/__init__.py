@@ -1,1 +1,0 @@
-"""What agents remember beyond a run."""
