@@ -1,6 +1,5 @@
 """What a run may spend, what it has spent, and what the next request may reserve. Pure."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
@@ -20,8 +19,7 @@ class Limit(Enum):
     WALL_TIME = "max_wall_time"
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """Limits of one run; 0 means that the layer above decides, and at the top: no limit."""
 
     max_turns: int = 0
@@ -42,8 +40,7 @@ class Budget:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(msgspec.Struct, frozen=True):
     """The price of one token in billionths of a US dollar: $3 per million tokens is 3,000."""
 
     input: int = 0

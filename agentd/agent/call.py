@@ -1,7 +1,9 @@
 """A call as people and programs see it, folded from its run's events. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from agentd.agent.events import (
     CallEnded,
@@ -18,8 +20,7 @@ from agentd.agent.ids import CallId, HostId, RunId
 from agentd.agent.tool import CallError, CallState, EffectClass
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """A completion that did not count."""
 
     host: HostId
@@ -29,8 +30,7 @@ class Evidence:
     receive_time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A call."""
 
     run: RunId

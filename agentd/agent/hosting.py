@@ -1,7 +1,8 @@
 """What passes between the runtime and the hosts of tools. Pure data."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from agentd.agent.ids import CallId, HostId, Namespace, RunId
 from agentd.agent.tool import Tool
@@ -24,8 +25,7 @@ class LeaseResult(Enum):
     INVALID = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(msgspec.Struct, frozen=True):
     """A host and what it offers."""
 
     namespace: Namespace
@@ -35,8 +35,7 @@ class Registration:
     capacity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """A call to be executed, or looked into."""
 
     run: RunId
@@ -53,8 +52,7 @@ class Invocation:
     permissions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Cancellation:
+class Cancellation(msgspec.Struct, frozen=True):
     """Asks a host to stop a call."""
 
     run: RunId
@@ -65,58 +63,50 @@ class Cancellation:
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(msgspec.Struct, frozen=True):
     """The first instruction to a host, with the leases it still has."""
 
     lease_ms: int
     leases: tuple[Invocation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostDrain:
+class HostDrain(msgspec.Struct, frozen=True):
     """The daemon is going down."""
 
 
 Instruction = Welcome | Invocation | Cancellation | HostDrain
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(msgspec.Struct, frozen=True):
     """The attempt succeeded, or had succeeded."""
 
     result_json: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The attempt failed, or had failed."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True):
     """The attempt was stopped before it had its effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeUnknown:
+class OutcomeUnknown(msgspec.Struct, frozen=True):
     """Nobody knows what became of the attempt."""
 
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NotExecuted:
+class NotExecuted(msgspec.Struct, frozen=True):
     """A probe found that the attempt had not happened."""
 
 
 Outcome = Succeeded | Failed | Stopped | OutcomeUnknown | NotExecuted
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRef:
+class LeaseRef(msgspec.Struct, frozen=True):
     """Names one lease."""
 
     run: RunId
@@ -125,16 +115,14 @@ class LeaseRef:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """The outcome of one attempt, as its host reports it."""
 
     lease: LeaseRef
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """A note on the progress of one attempt."""
 
     lease: LeaseRef
@@ -143,8 +131,7 @@ class Progress:
     """0 to 1; negative means not said."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseStatus:
+class LeaseStatus(msgspec.Struct, frozen=True):
     """Whether a report counted."""
 
     lease: LeaseRef
@@ -152,27 +139,23 @@ class LeaseStatus:
     lease_expire_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciled(msgspec.Struct, frozen=True):
     """ResolveCall: it happened, with this result."""
 
     result_json: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReconciledFailure:
+class ReconciledFailure(msgspec.Struct, frozen=True):
     """ResolveCall: it happened and failed."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """ResolveCall: another attempt is to be made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(msgspec.Struct, frozen=True):
     """ResolveCall: nobody will know."""
 
 

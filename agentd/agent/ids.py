@@ -1,8 +1,9 @@
 """Identifiers, resource names and the rules for both."""
 
 import re
-from dataclasses import dataclass
 from typing import NewType
+
+import msgspec
 
 from agentd.errors import invalid_field
 
@@ -26,8 +27,7 @@ _TOOL_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 _ID_RULE = "must be lower-case letters, digits and inner hyphens, 1 to 63, starting with a letter"
 
 
-@dataclass(frozen=True, slots=True)
-class RunIdentity:
+class RunIdentity(msgspec.Struct, frozen=True):
     """What never changes about a run, and what a journal entry is filtered by."""
 
     key: RunKey

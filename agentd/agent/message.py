@@ -1,8 +1,9 @@
 """What a model is given and what it answers, without any provider's shapes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from agentd.agent.budget import FREE, NO_USAGE, ModelUsage, Prices
 from agentd.agent.tool import Tool
@@ -51,8 +52,7 @@ _RETRYABLE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(msgspec.Struct, frozen=True):
     """A call as a model asks for it."""
 
     reference: str
@@ -63,15 +63,13 @@ class ToolUse:
     """The arguments exactly as the model gave them: perhaps not JSON at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserMessage:
+class UserMessage(msgspec.Struct, frozen=True):
     """Text of the user."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantMessage:
+class AssistantMessage(msgspec.Struct, frozen=True):
     """One answer of a model."""
 
     text: str
@@ -81,8 +79,7 @@ class AssistantMessage:
     `{"provider": NAME, "content": ...}`. Other providers ignore it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True):
     """The outcome of one call, for the model."""
 
     reference: str
@@ -97,8 +94,7 @@ Message = UserMessage | AssistantMessage | ToolResult
 ToolResult before any other kind of message."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(msgspec.Struct, frozen=True):
     """One request to a model."""
 
     model: str
@@ -115,8 +111,7 @@ class ModelRequest:
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(msgspec.Struct, frozen=True):
     """What is known of a model before it is used."""
 
     name: str
@@ -130,15 +125,13 @@ class ModelInfo:
     """Why it cannot be used, for people; empty when it is ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """A piece of text of an unfinished answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
+class ModelReply(msgspec.Struct, frozen=True):
     """A finished answer: the last thing a model's stream yields."""
 
     message: AssistantMessage

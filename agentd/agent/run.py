@@ -1,6 +1,6 @@
 """A run as people and programs see it: who it is, what it was asked, how it stands."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agentd.agent.budget import NO_RESERVATION, Usage
 from agentd.agent.events import RunFailure, RunState, WaitReason
@@ -9,8 +9,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(msgspec.Struct, frozen=True):
     """How a run stands after its event `last_sequence`."""
 
     state: RunState = RunState.PENDING
@@ -27,8 +26,7 @@ class RunView:
     update_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A run."""
 
     identity: RunIdentity

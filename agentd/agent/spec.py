@@ -1,8 +1,9 @@
 """Agents, sessions and runs as they are specified: what does not change while a run goes on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from agentd.agent.budget import Budget
 from agentd.agent.ids import AgentId, Namespace, RunId, SessionId
@@ -23,8 +24,7 @@ class OnUnknown(Enum):
     TELL_MODEL = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True):
     """One revision of an agent."""
 
     namespace: Namespace
@@ -32,30 +32,28 @@ class Agent:
     revision: int = 1
     display_name: str = ""
     instructions: str = ""
-    models: Mapping[Purpose, str] = field(default_factory=dict)
+    models: Mapping[Purpose, str] = msgspec.field(default_factory=dict)
     tools: tuple[str, ...] = ()
     budget: Budget = Budget()
     protocol: ProtocolKind = ProtocolKind.DIRECT
     on_unknown: OnUnknown = OnUnknown.ASK
     max_parallel_calls: int = 0
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_time_ms: int = 0
     update_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """A conversation that several runs share."""
 
     namespace: Namespace
     id: SessionId
     display_name: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
+class RunSpec(msgspec.Struct, frozen=True):
     """What a run was asked to do, with every default filled in."""
 
     goal: str
@@ -63,6 +61,6 @@ class RunSpec:
     budget: Budget
     model: str = ""
     tools: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     parent: RunId | None = None
     create_time_ms: int = 0

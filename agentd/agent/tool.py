@@ -1,7 +1,8 @@
 """What a tool is, and what is known of a call."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 
 class EffectClass(Enum):
@@ -17,8 +18,7 @@ class EffectClass(Enum):
         """Whether an attempt without an outcome may be followed by another by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A tool as its host declares it."""
 
     toolset: str
@@ -76,8 +76,7 @@ class CallErrorReason(Enum):
     ATTEMPTS = 11
 
 
-@dataclass(frozen=True, slots=True)
-class CallError:
+class CallError(msgspec.Struct, frozen=True):
     """Why a call did not succeed, for programs and for the model."""
 
     reason: CallErrorReason

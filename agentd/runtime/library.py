@@ -1,9 +1,9 @@
 """Keep agents: their names, their revisions, and what remains of the deleted ones."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, Namespace
 from agentd.agent.spec import Agent

@@ -1,8 +1,9 @@
 """What the engine needs from outside, as one-purpose protocols. Adapters are built by daemon.py."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from agentd.agent.events import Entry, Event, RunState
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
@@ -35,8 +36,7 @@ class Entropy(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A stored document: one revision of an agent, a session, a tool, a request claim."""
 
     kind: str
@@ -47,8 +47,7 @@ class Record:
     create_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(msgspec.Struct, frozen=True):
     """A run as the journal's index knows it, which may be older than its newest events."""
 
     run: Run
@@ -59,8 +58,7 @@ class StoredRun:
     """The sequence of the newest event in the journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """What is written to the index together with an append: at life-cycle changes and when a run is
     parked."""
 
@@ -69,8 +67,7 @@ class Checkpoint:
     """Stored as a snapshot when given; belongs to the last event of the same append."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunQuery:
+class RunQuery(msgspec.Struct, frozen=True):
     """Which runs of a namespace are listed. Unset means any."""
 
     namespace: Namespace
@@ -79,8 +76,7 @@ class RunQuery:
     session: SessionId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(msgspec.Struct, frozen=True):
     """Which entries are read or watched. Unset means any."""
 
     namespace: Namespace

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agentd.agent.call import Call, fold_calls
 from agentd.agent.events import RunState

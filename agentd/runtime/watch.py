@@ -59,7 +59,7 @@ class WatchBatch:
 class WatchLimits:
     """The bounds of watching."""
 
-    coalesce_s: float = 0.005
+    coalesce_s: float = 0.01
     """How long a busy channel collects before it passes a batch on."""
     page: int = 1024
     """Entries read from the journal at a time while a reader catches up."""
@@ -246,7 +246,9 @@ class Watches:
         if not self._by_run:
             return self._broad
         narrow = self._by_run.get(run)
-        return (*narrow, *self._broad) if narrow else self._broad
+        if not narrow:
+            return self._broad
+        return (*narrow, *self._broad) if self._broad else narrow
 
     def _schedule(self, channel: _Channel) -> None:
         if channel.scheduled:

@@ -4,10 +4,10 @@ import asyncio
 import importlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from agentd.agent.budget import FREE, NO_USAGE, ModelUsage, Prices
 from agentd.agent.message import (

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agentd.agent.message import AssistantMessage, Message, ToolResult, ToolUse, UserMessage
 from agentd.agent.tool import Tool

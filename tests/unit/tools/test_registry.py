@@ -1,10 +1,9 @@
 """Tools are found by path and by digest, and manifests are stored once."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agentd.agent.ids import Namespace
 from agentd.agent.tool import EffectClass, Tool

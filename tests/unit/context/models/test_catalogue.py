@@ -180,7 +180,7 @@ def test_keys_are_not_shown() -> None:
 def test_importing_it_loads_no_sdk() -> None:
     program = (
         "import sys, agentd.context.models.catalogue\n"
-        "heavy = {'anthropic', 'openai', 'httpx2', 'pydantic', 'xllamacpp', 'msgspec'}\n"
+        "heavy = {'anthropic', 'openai', 'httpx2', 'pydantic', 'xllamacpp'}\n"
         "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
