@@ -406,7 +406,10 @@ def runtime_limits(config: Config) -> RuntimeLimits:
     runs = config.runs
     return RuntimeLimits(
         RunLimits(
-            runs.budget.limits(), runs.max_parallel_calls, runs.model_attempts, runs.call_attempts
+            budget=runs.budget.limits(),
+            max_parallel_calls=runs.max_parallel_calls,
+            model_attempts=runs.model_attempts,
+            call_attempts=runs.call_attempts,
         ),
         SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
         LeaseLimits(int(runs.lease_s * 1000)),

@@ -229,18 +229,21 @@ def check_budget(entries: Sequence[Entry]) -> None:
 
 
 def check_cancel(entries: Sequence[Entry]) -> None:
-    """A cancelled run's report names each request and call that was in progress, once."""
-    last = entries[-1].event
-    ends = [entry.event for entry in entries if isinstance(entry.event, RunEnded)]
+    """A cancelled run's report names each request and call that was in progress, once. It may name
+    a call that was being probed, too."""
+    end = next((entry.event for entry in entries if isinstance(entry.event, RunEnded)), None)
     for entry in entries:
-        if not isinstance(entry.event, RunCancelling) or not ends:
+        if not isinstance(entry.event, RunCancelling) or end is None:
             continue
         state = replay(entries[: entry.sequence])
-        names = [f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED] + (
-            [f"requests/{state.in_flight.turn}"] if state.in_flight else []
-        )
-        told = [item.name for item in ends[0].cancel_entries]
-        require(sorted(told) == sorted(names), f"in progress were {names}, reported {told}; {last}")
+        names = {f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED}
+        if state.in_flight:
+            names.add(f"requests/{state.in_flight.turn}")
+        probed = {f"calls/{call.id}" for call in state.calls if call.probing}
+        told = [item.name for item in end.cancel_entries]
+        require(len(set(told)) == len(told), f"reported more than once: {told}")
+        fits = names <= set(told) <= names | probed
+        require(fits, f"in progress were {sorted(names)}, reported {told}")
 
 
 def check_transcript(entries: Sequence[Entry], earlier: Iterable[Message] = ()) -> None:

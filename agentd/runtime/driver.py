@@ -6,7 +6,7 @@ nothing, so that a restart resumes the run; a user's cancel is a fact like any o
 """
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from agentd.agent.effects import Begin, StopCall
 from agentd.agent.events import (
@@ -28,7 +28,7 @@ from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.loading import load
 from agentd.runtime.planning import Plan, Planner
-from agentd.runtime.ports import Checkpoint
+from agentd.runtime.ports import Checkpoint, StoredRun
 from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
@@ -49,15 +49,16 @@ class Driver:
         "_inbox",
         "_planner",
         "_snapshot_sequence",
+        "_stored",
         "_toolkit",
         "_view",
         "_wakeup",
         "_woken",
-        "_work",
         "broken",
         "held",
         "identity",
         "idle_since",
+        "in_progress",
         "loaded",
         "sequence",
         "spec",
@@ -65,7 +66,14 @@ class Driver:
         "transcript",
     )
 
-    def __init__(self, around: Surroundings, planner: Planner, identity: RunIdentity) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        planner: Planner,
+        identity: RunIdentity,
+        stored: StoredRun | None = None,
+    ) -> None:
+        self._stored = stored
         self._around = around
         self._planner = planner
         self.identity = identity
@@ -90,7 +98,8 @@ class Driver:
         self._woken = False
         """Whether something has changed since the last turn began."""
         self._toolkit: Toolkit | None = None
-        self._work = Work(around, self)
+        self.in_progress = Work(around, self)
+        """The effects that are in progress inside this process."""
 
     # What others call, on the event loop.
 
@@ -109,22 +118,12 @@ class Driver:
         return Run(self.identity, self.spec, view_of(self.state, self._view, self.sequence))
 
     @property
-    def in_progress(self) -> Container[str]:
-        """The keys of the effects that are in progress inside this process, false when none is."""
-        return self._work
-
-    @property
     def toolkit(self) -> Toolkit:
         """The run's tools."""
         if self._toolkit is None:
             assert self.state.started is not None
             self._toolkit = self._around.toolkit(self.state.started.tools)
         return self._toolkit
-
-    @property
-    def working(self) -> bool:
-        """Whether something is in progress inside this process."""
-        return bool(self._work)
 
     @property
     def pending(self) -> bool:
@@ -161,7 +160,7 @@ class Driver:
         """Drive the run until it has ended or can be parked."""
         self._evicted = False
         async with asyncio.TaskGroup() as group:
-            self._work.enter(group)
+            self.in_progress.enter(group)
             lost = () if self.loaded else await self._load()
             self._woken = False
             await self._turn([Posting(event) for event in lost])
@@ -184,7 +183,7 @@ class Driver:
     def _parkable(self) -> bool:
         """Whether nothing here is lost when the run leaves memory, and something outside brings it
         back."""
-        if self._work:
+        if self.in_progress:
             return False
         state = self.state
         if state.run.ended or self._evicted or self._around.draining:
@@ -196,18 +195,20 @@ class Driver:
 
     async def _load(self) -> tuple[Event, ...]:
         """Bring the run back from the journal; return what a restart records."""
-        loaded = await load(self._around.journal, self.identity)
+        loaded = await load(self._around.journal, self.identity, self._stored)
+        self._stored = None
         state = self.state = loaded.state
         self.spec = loaded.spec
         self.sequence = loaded.sequence
         self._view = loaded.view
         self._snapshot_sequence = loaded.snapshot_sequence
+        self.transcript = loaded.transcript
         self.loaded = True
         if state.started and state.started.deadline_ms and not state.run.ended:
             self._around.watch_deadline(self.identity, state.started.deadline_ms)
         if any(hosted(call) for call in state.calls):
             await self._need_transcript(state)
-            self._work.adopt_leases()
+            self.in_progress.adopt_leases()
         return interrupted(state)
 
     async def _need_transcript(self, state: State) -> None:
@@ -243,10 +244,10 @@ class Driver:
             for posting in accepted:
                 posting.refuse(refusal)
             raise
-        if self._work:
-            self._work.stop_unowed(plan.owed)
+        if self.in_progress:
+            self.in_progress.stop_unowed(plan.owed)
         for start in plan.starts:
-            self._work.begin(start)
+            self.in_progress.begin(start)
 
     async def _prepare(self, plan: Plan) -> None:
         """Have the transcript there for what is about to be started."""

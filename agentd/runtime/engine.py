@@ -122,7 +122,8 @@ class Engine:
         """
         if self.draining:
             raise _draining()
-        self._scheduler.check_room()
+        if self._scheduler.unfinished_count >= self._limits.max_unfinished:
+            raise _too_many(self._limits.max_unfinished)
         # A caller that goes away must not leave a run that is stored and that nobody drives.
         return await self._scheduler.errands.run(partial(self._create_once, request, request_id))
 
@@ -379,3 +380,9 @@ def _wrong_call_state(run: RunId, call: CallId, state: CallState) -> Conflict:
 
 def _draining() -> Unavailable:
     return Unavailable(Reason.DRAINING, "the daemon is going down", retry_after_s=1.0)
+
+
+def _too_many(limit: int) -> Exhausted:
+    message = f"{limit} runs have not ended"
+    metadata = {"limit": "max_unfinished", "value": str(limit)}
+    return Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)

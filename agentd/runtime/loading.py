@@ -8,6 +8,7 @@ from agentd.agent.run import RunView
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import CallState
+from agentd.context.transcript import Transcript
 from agentd.protocol.machine import evolve
 from agentd.runtime.ports import Journal, StoredRun
 
@@ -23,19 +24,32 @@ class Loaded:
     sequence: int
     """The sequence of its newest event."""
     snapshot_sequence: int
+    transcript: Transcript | None
+    """Its conversation, if the events that were read hold all of it."""
 
 
-async def load(journal: Journal, run: RunIdentity) -> Loaded:
-    """Fold a run from its snapshot and the events after it."""
-    stored = await journal.get_run(run.namespace, run.id)
+async def load(journal: Journal, run: RunIdentity, stored: StoredRun | None) -> Loaded:
+    """Fold a run from its snapshot and the events after it. `stored` is what the index says of it,
+    if that was read already."""
+    stored = stored or await journal.get_run(run.namespace, run.id)
     assert stored is not None
     state = stored.snapshot or State()
     after = stored.snapshot_sequence if stored.snapshot else 0
     entries = await journal.read_run(run, after_sequence=after)
+    transcript = Transcript()
     for entry in entries:
         state = evolve(state, entry.event)
-    sequence = entries[-1].sequence if entries else after
-    return Loaded(stored.run.spec, stored.run.view, state, sequence, after)
+        if not after:
+            transcript.add(entry.event)
+    alone = not after and not (state.started and state.started.previous_run)
+    return Loaded(
+        spec=stored.run.spec,
+        view=stored.run.view,
+        state=state,
+        sequence=entries[-1].sequence if entries else after,
+        snapshot_sequence=after,
+        transcript=transcript if alone else None,
+    )
 
 
 def waits_for_a_person(stored: StoredRun) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.state import State
-from agentd.errors import AgentdError, Conflict, Exhausted, Reason, Unavailable
+from agentd.errors import AgentdError, Conflict, Reason, Unavailable
 from agentd.runtime.driver import Driver
 from agentd.runtime.errands import Errands
 from agentd.runtime.loading import waits_for_a_person
@@ -26,6 +26,9 @@ from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.turns import Turns
 
+SLICE = 16
+"""Runs that are brought back at a time after a start."""
+
 _log = structlog.get_logger()
 
 
@@ -35,8 +38,6 @@ class SchedulerLimits:
 
     max_active_runs: int = 10_000
     """Runs in memory at once; more wait for one of them to leave."""
-    max_unfinished_runs: int = 1_000_000
-    """Runs that have not ended; more are refused."""
     idle_eviction_s: float = 30.0
     """How long a run whose calls are all at hosts stays in memory."""
     sweep_s: float = 5.0
@@ -105,26 +106,30 @@ class Scheduler:
                 self.errands.close()
 
     def recover(self, stored: Sequence[StoredRun]) -> None:
-        """Take over the unfinished runs of the journal, oldest first: parked ones stay parked."""
+        """Take over the unfinished runs of the journal, oldest first. They are known at once, and
+        brought back little by little; parked ones stay parked."""
+        resumed = []
         for run in stored:
             identity = run.run.identity
             self._unfinished[identity.key] = identity
             if self._turns.take(identity) and not self._park(run):
-                self._start(self.driver(identity))
+                resumed.append(run)
+        self._group.create_task(self._resume(resumed))
 
-    def driver(self, identity: RunIdentity) -> Driver:
-        """Return a new driver for a run."""
-        driver = Driver(self._around, self._planner, identity)
+    async def _resume(self, stored: Sequence[StoredRun]) -> None:
+        """Bring runs back in slices, between which requests are served."""
+        for start in range(0, len(stored), SLICE):
+            for run in stored[start : start + SLICE]:
+                identity = run.run.identity
+                if identity.key in self._unfinished and identity.key not in self._drivers:
+                    self._start(self.driver(identity, run))
+            await asyncio.sleep(0)
+
+    def driver(self, identity: RunIdentity, stored: StoredRun | None = None) -> Driver:
+        """Return a new driver for a run; `stored` is what the index says of it, if it was read."""
+        driver = Driver(self._around, self._planner, identity, stored)
         driver.held = self._turns.waits(identity)
         return driver
-
-    def check_room(self) -> None:
-        """Raise Exhausted (LIMIT_REACHED) when no more runs can be taken."""
-        limit = self._limits.max_unfinished_runs
-        if len(self._unfinished) >= limit:
-            message = f"{limit} runs have not ended"
-            metadata = {"limit": "max_unfinished_runs", "value": str(limit)}
-            raise Exhausted(Reason.LIMIT_REACHED, message, metadata=metadata, retry_after_s=1.0)
 
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""
@@ -180,7 +185,7 @@ class Scheduler:
             driver.wake()
         try:
             async with asyncio.timeout(timeout_s):
-                while any(driver.working for driver in self._drivers.values()):  # noqa: ASYNC110
+                while any(driver.in_progress for driver in self._drivers.values()):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         except TimeoutError:
             return False
@@ -232,7 +237,8 @@ class Scheduler:
     def _leave(self, driver: Driver) -> None:
         """Forget a run that has ended or is parked."""
         self._remove(driver)
-        if driver.state.run.ended and self._forget(driver.identity):
+        if driver.state.run.ended and driver.identity.key in self._unfinished:
+            del self._unfinished[driver.identity.key]
             self._around.hosts.forget(driver.identity)
             self.on_ended(driver)
             self._let_begin(self._turns.leave(driver.identity))
@@ -247,10 +253,6 @@ class Scheduler:
             driver.wake()
         else:
             self._start(self.driver(run))
-
-    def _forget(self, run: RunIdentity) -> bool:
-        """Count a run as ended; return whether it was not yet."""
-        return self._unfinished.pop(run.key, None) is not None
 
     def _remove(self, driver: Driver) -> None:
         identity = driver.identity
@@ -302,7 +304,7 @@ class Scheduler:
             await asyncio.sleep(self._limits.sweep_s)
             threshold = loop.time() - self._limits.idle_eviction_s
             for driver in list(self._drivers.values()):
-                if 0 < driver.idle_since < threshold and not driver.working:
+                if 0 < driver.idle_since < threshold and not driver.in_progress:
                     driver.evict()
 
 

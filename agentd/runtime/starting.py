@@ -25,6 +25,8 @@ class RunLimits:
     """Defaults and bounds of runs."""
 
     budget: Budget = Budget(max_turns=100)
+    max_unfinished: int = 1_000_000
+    """Runs that have not ended; more are refused."""
     max_parallel_calls: int = 8
     model_attempts: int = 5
     """Attempts of one model turn."""

@@ -8,8 +8,7 @@ which are not, carry no revision.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from agentd.agent.events import Entry, RunEnded
@@ -88,6 +87,9 @@ class _Reader:
             self.batches.clear()
         else:
             self.batches.append(batch)
+        self.wake()
+
+    def wake(self) -> None:
         if self.wakeup and not self.wakeup.done():
             self.wakeup.set_result(None)
 
@@ -143,7 +145,6 @@ class Watches:
             newest = {"newest_revision": str(self._revision)}
             raise OutOfRange(Reason.FUTURE_REVISION, message, metadata=newest)
         unended = await self._unended(selector) if until_ended else None
-        reader = _Reader()
         last = after
         while True:
             async for batch in self._catch_up(selector, last):
@@ -156,22 +157,21 @@ class Watches:
                 break
         if unended is not None and not unended:
             return
-        with self._joined(selector, reader, include_deltas=include_deltas) as channel:
+        reader = _Reader()
+        channel = self._join(selector, reader, include_deltas=include_deltas)
+        try:
             while True:
-                batches = await self._next(reader, progress_interval_s)
+                batches = await self._next(reader, channel, progress_interval_s)
                 for batch in batches:
-                    if batch.entries and batch.entries[0].revision <= last:
-                        batch = _after(batch, last)  # noqa: PLW2901
+                    news = _after(batch, last)
                     last = max(last, batch.progress_revision)
-                    if batch.entries or batch.deltas:
-                        yield batch
-                    if _all_ended(unended, batch.entries):
+                    yield news
+                    if _all_ended(unended, news.entries):
                         return
                 if reader.cut:
                     raise _slow_reader(last)
-                if not batches and not channel.entries:
-                    last = max(last, self._revision)
-                    yield WatchBatch((), (), last)
+        finally:
+            self._leave(selector, reader, channel)
 
     async def list_events(
         self, selector: Selector, *, after_revision: int, limit: int
@@ -215,26 +215,30 @@ class Watches:
             if after >= self._revision:
                 return
 
-    async def _next(self, reader: _Reader, interval_s: float | None) -> list[WatchBatch]:
-        """Wait for batches; return none when the interval has passed without any."""
-        if not reader.batches and not reader.cut:
-            reader.wakeup = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(interval_s):
-                    await reader.wakeup
-            except TimeoutError:
-                pass
-            finally:
-                reader.wakeup = None
+    async def _next(
+        self, reader: _Reader, channel: _Channel, interval_s: float | None
+    ) -> list[WatchBatch]:
+        """Wait for batches; return a mark of progress when the interval has passed without any."""
+        if reader.batches or reader.cut:
+            return reader.take()
+        loop = asyncio.get_running_loop()
+        reader.wakeup = loop.create_future()
+        timer = loop.call_later(interval_s, reader.wake) if interval_s else None
+        try:
+            await reader.wakeup
+        finally:
+            reader.wakeup = None
+            if timer:
+                timer.cancel()
+        if not reader.batches and not reader.cut and not channel.entries:
+            return [WatchBatch((), (), self._revision)]
         return reader.take()
 
     def _publish(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             for selector, channel in self._interested(entry.run.id):
-                if not selector.matches(entry):
-                    continue
-                channel.entries.append(entry)
-                if not channel.scheduled:
+                if selector.matches(entry):
+                    channel.entries.append(entry)
                     self._schedule(channel)
         self._revision = entries[-1].revision
 
@@ -261,16 +265,6 @@ class Watches:
         channel.entries, channel.deltas = [], []
         for reader in channel.readers:
             reader.offer(batch, self._limits.backlog)
-
-    @contextmanager
-    def _joined(
-        self, selector: Selector, reader: _Reader, *, include_deltas: bool
-    ) -> Iterator[_Channel]:
-        channel = self._join(selector, reader, include_deltas=include_deltas)
-        try:
-            yield channel
-        finally:
-            self._leave(selector, reader, channel)
 
     def _join(self, selector: Selector, reader: _Reader, *, include_deltas: bool) -> _Channel:
         key = (selector, include_deltas)
@@ -319,6 +313,8 @@ def _selects_run(selector: Selector, run: RunIdentity) -> bool:
 
 def _after(batch: WatchBatch, revision: int) -> WatchBatch:
     """Return the part of a batch that a reader which has just caught up has not seen."""
+    if not batch.entries or batch.entries[0].revision > revision:
+        return batch
     entries = [entry for entry in batch.entries if entry.revision > revision]
     return WatchBatch(entries, batch.deltas, batch.progress_revision)
 

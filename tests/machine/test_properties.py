@@ -248,7 +248,7 @@ def entries_of(events: Sequence[Event]) -> list[Entry]:
 
 
 @given(budgets, seeds)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_every_history_holds_what_must_hold(budget: Budget, seed: int) -> None:
     events = [event for event, _ in histories(budget, Chooser(seed))]
     check_run(entries_of(events))

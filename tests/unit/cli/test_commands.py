@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import signal
 from pathlib import Path
 
@@ -93,11 +94,10 @@ def test_events_are_listed_and_followed(cli: Cli, ended: str) -> None:
 def test_events_from_now_on(cli: Cli) -> None:
     with cli.start("events", "-f", "-o", "jsonl") as following:
         assert following.stdout is not None
-        seen: set[str] = set()
-        started: set[str] = set()
-        while not seen & started:  # The first run may be created before the watch begins.
-            started.add(cli.run("hello"))
-            seen.add(json.loads(following.stdout.readline())["run"])
+        started = {cli.run("hello")}
+        while not select.select([following.stdout], [], [], 0.2)[0]:
+            started.add(cli.run("hello"))  # The one before may be older than the watch.
+        assert json.loads(following.stdout.readline())["run"] in started
         following.send_signal(signal.SIGINT)
         following.communicate(timeout=20)
     assert following.returncode == 130
