@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,7 +19,9 @@ hypothesis.settings.load_profile("agentd")
 
 
 def pytest_configure() -> None:
-    """Refuse to run against another copy: its tests would pass or fail for the wrong code."""
+    """Refuse to run against another copy: its tests would pass or fail for the wrong code. And have
+    programs that tests start heed SIGINT, which a shell has its background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     imported = Path(agentd.__file__).resolve().parent
     if imported != ROOT / "agentd":
         raise pytest.UsageError(f"agentd is imported from {imported}; install it with -e")

@@ -229,10 +229,8 @@ class GrpcCarrier:
 
     def _caller(self, context: Context) -> Caller:
         uid, pid = identify(context.peer())
-        remaining = context.time_remaining()
-        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
         namespace = _namespace(context.invocation_metadata() or ())
-        return Caller(namespace, uid, pid, self._transport, deadline)
+        return Caller(namespace, uid, pid, self._transport)
 
 
 class _Router(grpc.GenericRpcHandler):

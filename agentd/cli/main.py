@@ -35,6 +35,15 @@ COMMANDS = {
 }
 """Each command with its module and its help, so that help imports no command."""
 
+HELP = """Run AI agents.
+
+\b
+agentd run "What is the capital of France?"
+agentd run --tools files.py "Which of these files is the largest?"
+agentd ps
+agentd logs -f RUN
+"""
+
 
 class LazyGroup(Group):
     """Imports a command's module when the command is called."""
@@ -62,6 +71,7 @@ class LazyGroup(Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=HELP,
 )
 @click.version_option(__version__, "--version", prog_name="agentd", message="%(prog)s %(version)s")
 @click.option("--address", metavar="ADDRESS", help="unix:/PATH or HOST:PORT of the daemon.")
@@ -76,13 +86,7 @@ def cli(
     token_file: str | None,
     pairs: tuple[str, ...],
 ) -> None:
-    r"""Run AI agents.
-
-    \b
-    agentd run "What is in this folder?" --tools files.py
-    agentd ps
-    agentd logs -f RUN
-    """
+    """Take what stands before the command."""
     flags: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")

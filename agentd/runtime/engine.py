@@ -282,7 +282,9 @@ class Engine:
         for entry in await self._journal.read_run(run.identity):
             state = evolve(state, entry.event)
         entries = (*state.cancel_entries, *_still_running(state))
-        return CancelReport(run.identity.id, state.run, entries, state.run.ended, elapsed_ms)
+        running = any(entry.outcome is CancelOutcome.STILL_RUNNING for entry in entries)
+        complete = state.run.ended and not running
+        return CancelReport(run.identity.id, state.run, entries, complete, elapsed_ms)
 
 
 def _still_running(state: State) -> list[CancelEntry]:

@@ -18,5 +18,3 @@ class Caller:
     pid: int | None = None
     """Its process id when it connected; a number may since have passed to another process."""
     transport: Transport = "inprocess"
-    deadline_s: float | None = None
-    """When the caller stops waiting, on the event loop's clock; None means never."""

@@ -25,7 +25,6 @@ from agentd.agent.message import (
 from agentd.agent.tool import Tool
 from agentd.context.models.catalogue import Catalogue
 from agentd.context.models.script import parse_script
-from agentd.context.models.scripted import ScriptedModels
 from agentd.context.models.settings import (
     Adapter,
     ModelSettings,
@@ -34,6 +33,7 @@ from agentd.context.models.settings import (
 )
 from agentd.errors import AgentdError, NotFound, Reason
 from agentd.runtime.ports import Model, Models
+from tests.fakes.models import ScriptedModels
 from tests.providers.modelfile import model_directory
 from tests.providers.server import KEY, Fail, FakeProvider, Reply, Request, Say, Text, Use
 

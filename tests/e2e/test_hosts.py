@@ -164,6 +164,7 @@ async def test_a_cancel_reports_what_stopped_and_what_did_not(home: Home, client
                     assert await host.complete(invocation, **outcome) == OK
             report = cancel.result().report
             assert [entry.outcome for entry in report.entries] == [expected]
+            assert report.complete is bool(outcome)
             assert report.entries[0].name == invocation.call
             assert (await client.runs.wait(run, timeout_s=10)).state == RunState.RUN_STATE_CANCELLED
 

@@ -12,7 +12,6 @@ from agentd.agent.message import (
     ModelChunk,
     ModelError,
     ModelErrorKind,
-    ModelInfo,
     ModelReply,
     ModelRequest,
     TextDelta,
@@ -31,7 +30,6 @@ from agentd.context.models.script import (
     pieces,
 )
 from agentd.context.models.settings import ModelSettings, ProviderSettings
-from agentd.errors import NotFound, Reason
 
 CONTEXT_TOKENS = 200_000
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -116,39 +114,6 @@ async def connect(_provider: ProviderSettings, model: ModelSettings) -> Scripted
         return ScriptedProvider(await asyncio.to_thread(load_script, model.path))
     except ScriptError as error:
         raise ModelError(ModelErrorKind.INVALID_REQUEST, str(error)) from error
-
-
-class ScriptedModels:
-    """The port `Models` over scripts in memory, as `scripted/NAME`."""
-
-    def __init__(self, scripts: Mapping[str, Script], prices: Prices = FREE) -> None:
-        self._models = {f"scripted/{key}": ScriptedModel(scripts[key], prices) for key in scripts}
-        self._infos = {
-            name: ModelInfo(name, context_tokens=CONTEXT_TOKENS, prices=prices)
-            for name in sorted(self._models)
-        }
-
-    def resolve(self, name: str) -> ModelInfo:
-        """Return a script by its name, the first one for an empty name. Raises NotFound."""
-        full = name or next(iter(self._infos), "")
-        info = self._infos.get(full) or self._infos.get(f"scripted/{full}")
-        if info is None:
-            known = ", ".join(self._infos)
-            raise NotFound(
-                Reason.MODEL_NOT_FOUND, f"there is no model {name!r}; there are: {known}"
-            )
-        return info
-
-    async def open(self, name: str) -> ScriptedModel:
-        """Return the model of a script. Raises NotFound."""
-        return self._models[self.resolve(name).name]
-
-    def list(self) -> Sequence[ModelInfo]:
-        """Return every script, ordered by name."""
-        return tuple(self._infos.values())
-
-    async def close(self) -> None:
-        """Do nothing: a script holds nothing open."""
 
 
 def _holds(conversation: Conversation, request: ModelRequest) -> bool:

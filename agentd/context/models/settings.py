@@ -65,19 +65,3 @@ class ModelsSettings:
     providers: tuple[ProviderSettings, ...] = ()
     default: str = ""
     """`provider/model`; empty means the default of the first provider that is ready."""
-
-
-def standard_providers(
-    *, anthropic_key: str, openai_key: str, local_directory: Path | None
-) -> tuple[ProviderSettings, ...]:
-    """Return the providers that exist without any configuration, in the order of preference."""
-    return (
-        ProviderSettings(
-            "anthropic",
-            Adapter.ANTHROPIC,
-            key=anthropic_key,
-            key_variable="ANTHROPIC_API_KEY",
-        ),
-        ProviderSettings("openai", Adapter.OPENAI, key=openai_key, key_variable="OPENAI_API_KEY"),
-        ProviderSettings("local", Adapter.LOCAL, directory=local_directory),
-    )

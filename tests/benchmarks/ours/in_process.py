@@ -24,7 +24,6 @@ from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunId
 from agentd.agent.tool import EffectClass
 from agentd.context.models.script import parse_script
-from agentd.context.models.scripted import ScriptedModels
 from agentd.runtime.engine import NewRun
 from agentd.runtime.journal.schema import database_path
 from agentd.runtime.journal.sqlite import SqliteJournal
@@ -35,6 +34,7 @@ from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy
 from tests.benchmarks.machine import resident_bytes
 from tests.benchmarks.ours.parts import PATH, ScriptSource, add, asking, asking_once, manifest
+from tests.fakes.models import ScriptedModels
 
 LIFETIME_S = 150
 CREATED_AT_ONCE = 100

@@ -61,14 +61,10 @@ async def test_a_request_knows_its_caller(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, server.channel() as channel:
         data = await unary(channel, INFO, metadata=(("agentd-namespace", "team-a"),))
         assert system_service_pb2.GetInfoResponse.FromString(data).version == "team-a"
-        await unary(channel, INFO, timeout=60)
+        await unary(channel, INFO)
         first, second = server.system.callers
         assert (first.uid, first.pid, first.transport) == (os.getuid(), os.getpid(), "unix")
-        assert first.deadline_s is None
         assert second.namespace == Namespace("default")
-        now = asyncio.get_running_loop().time()
-        assert second.deadline_s is not None
-        assert now < second.deadline_s < now + 61  # gRPC rounds timeouts up
 
 
 async def test_a_namespace_that_is_no_id_is_refused(tmp_path: Path) -> None:

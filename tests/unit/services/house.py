@@ -10,7 +10,6 @@ import pytest
 
 from agentd.agent.ids import Namespace
 from agentd.context.models.script import parse_script
-from agentd.context.models.scripted import ScriptedModels
 from agentd.errors import AgentdError, InvalidRequest, Reason
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.runtime import Outside, Runtime
@@ -24,6 +23,7 @@ from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
 from agentd.v1 import event_service_pb2, tool_host_service_pb2
+from tests.fakes.models import ScriptedModels
 
 CALLER = Caller()
 STRANGER = Caller(Namespace("other"))

@@ -14,7 +14,6 @@ from agentd.context.models.settings import (
     ModelSettings,
     ModelsSettings,
     ProviderSettings,
-    standard_providers,
 )
 from agentd.errors import Conflict, NotFound, Reason
 from tests.providers.server import KEY, FakeProvider
@@ -23,10 +22,20 @@ from tests.providers.server import KEY, FakeProvider
 def standard(
     anthropic: str = "", openai: str = "", directory: Path | None = None, default: str = ""
 ) -> Catalogue:
-    providers = standard_providers(
-        anthropic_key=anthropic, openai_key=openai, local_directory=directory
+    return Catalogue(ModelsSettings(standard_providers(anthropic, openai, directory), default))
+
+
+def standard_providers(
+    anthropic: str, openai: str, directory: Path | None
+) -> tuple[ProviderSettings, ...]:
+    """Return the providers that a configuration without any has, in its order."""
+    return (
+        ProviderSettings(
+            "anthropic", Adapter.ANTHROPIC, key=anthropic, key_variable="ANTHROPIC_API_KEY"
+        ),
+        ProviderSettings("openai", Adapter.OPENAI, key=openai, key_variable="OPENAI_API_KEY"),
+        ProviderSettings("local", Adapter.LOCAL, directory=directory),
     )
-    return Catalogue(ModelsSettings(providers, default))
 
 
 def put_model(directory: Path, name: str = "smollm2") -> Path:
@@ -170,9 +179,7 @@ async def test_models_of_one_provider_share_its_connection() -> None:
 
 
 def test_keys_are_not_shown() -> None:
-    settings = ModelsSettings(
-        standard_providers(anthropic_key="sk-1234", openai_key="sk-5678", local_directory=None)
-    )
+    settings = ModelsSettings(standard_providers("sk-1234", "sk-5678", None))
     assert "1234" not in repr(settings)
     assert "5678" not in repr(settings)
 

@@ -69,7 +69,8 @@ async def answer(
 
 
 async def test_a_plain_question_is_answered_in_a_stream(provider: LocalProvider) -> None:
-    asked = request(UserMessage("What is the capital of France?"))
+    question = UserMessage("What is the capital of France?")
+    asked = request(question, instructions="You are a helpful assistant.")
     deltas, reply = await answer(provider, asked)
     assert "Paris" in reply.message.text
     assert "".join(d.text for d in deltas if isinstance(d, TextDelta)) == reply.message.text

@@ -21,8 +21,9 @@ from agentd.agent.message import (
     UserMessage,
 )
 from agentd.context.models.script import ScriptError, load_script, parse_script
-from agentd.context.models.scripted import ScriptedModel, ScriptedModels
+from agentd.context.models.scripted import ScriptedModel
 from agentd.errors import NotFound, Reason
+from tests.fakes.models import ScriptedModels
 
 
 def request(
