@@ -63,6 +63,21 @@ def test_each_file_that_a_command_names_exists() -> None:
     assert missing == []
 
 
+def test_each_test_that_a_page_names_exists() -> None:
+    named = {
+        pair
+        for page in PAGES
+        for pair in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8"))
+    }
+    assert named != set()
+    missing = [
+        (path, name)
+        for path, name in sorted(named)
+        if f"def {name}(" not in (ROOT / path).read_text("utf-8")
+    ]
+    assert missing == []
+
+
 def test_each_agentd_command_exists() -> None:
     """The parser refuses a command or an option that it does not know before it prints help."""
     ours = [words for words in commands() if Path(words[0]).name == "agentd"]
