@@ -5,12 +5,12 @@ import asyncio
 import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Never, TypeAlias
 
 import grpc
 import grpc.aio
+import msgspec
 from google.rpc.status_pb2 import Status
 
 from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, check_id
@@ -37,14 +37,16 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcLimits:
+class GrpcLimits(msgspec.Struct, frozen=True):
     """What one client may ask of the server."""
 
     max_message_bytes: int = 4 << 20
     """The largest request; a larger one is RESOURCE_EXHAUSTED before it reaches a service."""
     write_timeout_s: float = 30.0
     """How long one response of a stream may wait for its reader."""
+
+
+DEFAULT_LIMITS = GrpcLimits()
 
 
 def server_options(limits: GrpcLimits) -> list[tuple[str, int]]:
@@ -82,7 +84,7 @@ class GrpcCarrier:
         self,
         table: Mapping[str, Method],
         *,
-        limits: GrpcLimits = GrpcLimits(),
+        limits: GrpcLimits = DEFAULT_LIMITS,
         token: str | None = None,
     ) -> None:
         self._limits = limits

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from agentd.agent.budget import Budget
 from agentd.agent.call import Call
@@ -44,8 +45,7 @@ _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True):
     """A run to be created: checked, but with no default filled in."""
 
     namespace: Namespace
@@ -57,11 +57,10 @@ class NewRun:
     model: str = ""
     tools: tuple[str, ...] = ()
     budget: Budget = Budget()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class CancelReport:
+class CancelReport(msgspec.Struct, frozen=True):
     """What became of everything that was in progress when a run was cancelled."""
 
     run: RunId

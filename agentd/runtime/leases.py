@@ -6,7 +6,8 @@ term. It ends with the outcome, or at its expiry unless the host extends it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from agentd.agent.events import CallEnded, Event
 from agentd.agent.hosting import Invocation, LeaseRef, Outcome, Stopped
@@ -18,8 +19,7 @@ from agentd.protocol.calls import fact_of, timed_out
 from agentd.protocol.machine import without_outcome
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseLimits:
+class LeaseLimits(msgspec.Struct, frozen=True):
     """The bounds of leases."""
 
     lease_ms: int = 30_000
@@ -31,8 +31,7 @@ class LeaseLimits:
     """How long a host may take to stop a call that has timed out."""
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(msgspec.Struct):
     """One attempt at a host."""
 
     run: RunIdentity

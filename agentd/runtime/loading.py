@@ -1,6 +1,6 @@
 """Bring a run back from the journal."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agentd.agent.events import RunState
 from agentd.agent.ids import RunIdentity
@@ -13,8 +13,7 @@ from agentd.protocol.machine import evolve
 from agentd.runtime.ports import Journal, StoredRun
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A run as its journal has it."""
 
     spec: RunSpec

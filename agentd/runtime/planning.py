@@ -5,8 +5,9 @@ plan gives that back.
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from typing import Protocol, assert_never
+
+import msgspec
 
 from agentd.agent.effects import (
     AskModel,
@@ -61,16 +62,14 @@ class Planned(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Start:
+class Start(msgspec.Struct):
     """An effect to be started once its intent is durable, and the host whose room was taken."""
 
     effect: AskModel | StartCall | ProbeCall | StopCall | Begin
     host: HostId | None = None
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """A run's next step."""
 
     state: State

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE
 from agentd.agent.spec import Agent
@@ -33,8 +34,7 @@ _DEFAULT_AGENT = Agent(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeLimits:
+class RuntimeLimits(msgspec.Struct, frozen=True):
     """Every bound of the runtime."""
 
     runs: RunLimits = RunLimits()
@@ -44,8 +44,7 @@ class RuntimeLimits:
     model_timeout_s: float = 900.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(msgspec.Struct, frozen=True):
     """What the runtime is built around."""
 
     journal: Journal

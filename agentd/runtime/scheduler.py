@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
@@ -32,8 +32,7 @@ SLICE = 16
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerLimits:
+class SchedulerLimits(msgspec.Struct, frozen=True):
     """The bounds of what is in memory."""
 
     max_active_runs: int = 10_000

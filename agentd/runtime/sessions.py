@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
@@ -22,8 +21,7 @@ _SESSION_RUN = "session-run"
 _UNFINISHED = frozenset(state for state in RunState if not state.ended)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
+class SessionView(msgspec.Struct, frozen=True):
     """A session and how it stands."""
 
     session: Session

@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from agentd.agent.budget import Budget
 from agentd.agent.events import GrantedTool, RunStarted
@@ -20,8 +21,7 @@ CONVERSATIONS = 64
 """Conversations, and instructions of agents, that are kept at hand."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunLimits:
+class RunLimits(msgspec.Struct, frozen=True):
     """Defaults and bounds of runs."""
 
     budget: Budget = Budget(max_turns=100)

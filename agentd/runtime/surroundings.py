@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from agentd.agent.events import GrantedTool
 from agentd.agent.hosting import Invocation, Outcome
@@ -21,8 +22,7 @@ LocalTool = Callable[[Invocation], Awaitable[Outcome]]
 """A tool that runs in the daemon's own process."""
 
 
-@dataclass(slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct):
     """The parts of the runtime that a run's driver uses."""
 
     journal: Journal
@@ -35,13 +35,13 @@ class Surroundings:
     """Has a run woken at a time in milliseconds since the epoch."""
     watch_deadline: Callable[[RunIdentity, int], None]
     """Has a run stopped at a time in milliseconds since the epoch."""
-    local_tools: dict[str, LocalTool] = field(default_factory=dict)
+    local_tools: dict[str, LocalTool] = msgspec.field(default_factory=dict)
     """By `toolset/tool`."""
     boundary: Callable[[str], None] | None = None
     """Called at the points where a crash is tested."""
     draining: bool = False
     """Whether nothing new may start."""
-    _toolkits: OrderedDict[tuple[str, ...], Toolkit] = field(default_factory=OrderedDict)
+    _toolkits: OrderedDict[tuple[str, ...], Toolkit] = msgspec.field(default_factory=OrderedDict)
 
     def toolkit(self, granted: Sequence[GrantedTool]) -> Toolkit:
         """Return the toolkit of runs that were granted these tools. Most runs share theirs."""

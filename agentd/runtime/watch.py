@@ -9,7 +9,8 @@ which are not, carry no revision.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from agentd.agent.events import Entry, RunEnded
 from agentd.agent.ids import CallId, RunId, RunIdentity
@@ -17,8 +18,7 @@ from agentd.errors import Exhausted, OutOfRange, Reason
 from agentd.runtime.ports import Journal, Selector
 
 
-@dataclass(frozen=True, slots=True)
-class CallProgress:
+class CallProgress(msgspec.Struct, frozen=True):
     """A note on the progress of a call."""
 
     message: str
@@ -26,8 +26,7 @@ class CallProgress:
     """0 to 1; negative means not said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """A piece of something unfinished: no revision, never replayed."""
 
     run: RunIdentity
@@ -55,8 +54,7 @@ class WatchBatch:
         """The batch as its carrier sends it; kept by the service that first encodes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchLimits:
+class WatchLimits(msgspec.Struct, frozen=True):
     """The bounds of watching."""
 
     coalesce_s: float = 0.01

@@ -1,15 +1,15 @@
 """Who makes a request, as a carrier found out. Services decide by this and by nothing else."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace
 
 Transport = Literal["unix", "tcp", "inprocess"]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """The author of one request."""
 
     namespace: Namespace = DEFAULT_NAMESPACE

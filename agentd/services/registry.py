@@ -3,9 +3,9 @@ carrier has code for one method."""
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -53,8 +53,7 @@ class SlowReader(Exhausted):
         super().__init__(Reason.SLOW_READER, "the reader did not keep up with the stream")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """One method of the contract and what serves it. Exactly one of the handlers is set."""
 
     path: str

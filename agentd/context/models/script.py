@@ -46,7 +46,6 @@ in the strings of `arguments`.
 
 import re
 import tomllib
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -120,8 +119,7 @@ class _Script(_Strict):
     usage: _Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A failure of the attempts up to `last_attempt`; 0 means of every attempt."""
 
     last_attempt: int
@@ -132,8 +130,7 @@ class Fault:
     usage: ModelUsage
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One answer, prepared."""
 
     last_turn: int
@@ -152,8 +149,7 @@ class Turn:
     templated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True):
     """Turns, and the conditions under which they answer."""
 
     turns: tuple[Turn, ...]
@@ -163,8 +159,7 @@ class Conversation:
     by_turn: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A parsed script."""
 
     source: str

@@ -1,10 +1,10 @@
 """Forget events that are no longer wanted, a stretch at a time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from agentd.agent.events import RunState
 from agentd.runtime.journal.writer import advance_heads
@@ -13,8 +13,7 @@ SESSION_KIND: Final = "session"
 """The kind of the documents that hold sessions: their runs keep their events while they exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compaction:
+class Compaction(msgspec.Struct, frozen=True):
     """What one step of a compaction has done."""
 
     removed: int

@@ -7,11 +7,11 @@ journal.lock  locked by the daemon that owns the directory; holds its pid
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from agentd.errors import Conflict, Corrupt, Reason, Unavailable
 
@@ -72,8 +72,7 @@ INSERT INTO meta VALUES
 # each checkpoint of heads. 6 is RunState.SUCCEEDED, the first state in which a run has ended.
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """How a journal is tuned; tests put faults in by `vfs` and `on_boundary`."""
 
     synchronous: str = "FULL"

@@ -4,12 +4,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
+import msgspec
 
 from agentd.agent.events import Entry, Event
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
@@ -281,8 +281,7 @@ class SqliteJournal:
         return await self._loop.run_in_executor(self._thread, read)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(msgspec.Struct, frozen=True):
     """What an open journal is made of."""
 
     lock: int

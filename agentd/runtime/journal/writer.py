@@ -11,13 +11,13 @@ import logging
 import threading
 from asyncio import Future
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, Protocol, cast
 
 import apsw
+import msgspec
 
 from agentd.errors import AgentdError, AlreadyExists, Exhausted, Reason, Unavailable
 from agentd.runtime.journal import schema
@@ -50,8 +50,7 @@ class Task:
         self.result: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(msgspec.Struct, frozen=True):
     """Says something to the thread at a place in the queue."""
 
     stop: bool
@@ -64,8 +63,7 @@ SETTLE: Final = Marker(stop=False)
 STOP: Final = Marker(stop=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What the database says of itself."""
 
     revision: int
