@@ -8,7 +8,8 @@ which are not, carry no revision.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -156,11 +157,9 @@ class Watches:
         if unended is not None and not unended:
             return
         reader = _Reader()
-        channel = self._join(selector, reader, include_deltas=include_deltas)
-        try:
+        with self._joined(selector, reader, include_deltas=include_deltas) as channel:
             while True:
-                batches = await self._next(reader, channel, progress_interval_s)
-                for batch in batches:
+                for batch in await self._next(reader, channel, progress_interval_s):
                     news = _after(batch, last)
                     last = max(last, batch.progress_revision)
                     yield news
@@ -168,8 +167,6 @@ class Watches:
                         return
                 if reader.cut:
                     raise _slow_reader(last)
-        finally:
-            self._leave(selector, reader, channel)
 
     async def list_events(
         self, selector: Selector, *, after_revision: int, limit: int
@@ -265,6 +262,16 @@ class Watches:
         channel.entries, channel.deltas = [], []
         for reader in channel.readers:
             reader.offer(batch, self._limits.backlog)
+
+    @contextmanager
+    def _joined(
+        self, selector: Selector, reader: _Reader, *, include_deltas: bool
+    ) -> Iterator[_Channel]:
+        channel = self._join(selector, reader, include_deltas=include_deltas)
+        try:
+            yield channel
+        finally:
+            self._leave(selector, reader, channel)
 
     def _join(self, selector: Selector, reader: _Reader, *, include_deltas: bool) -> _Channel:
         key = (selector, include_deltas)
