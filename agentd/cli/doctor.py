@@ -174,7 +174,7 @@ async def _daemon(settings: Settings) -> list[Finding]:
             info = await client.system.info(timeout_s=ANSWER_S)
     except AgentdError as error:
         advice = "start it with `agentd serve`, or let `agentd run` start it"
-        return [Finding("warn", "daemon", f"{settings.address}: {error.message}", advice)]
+        return [Finding("warn", "daemon", error.message, advice)]
     since = age(info.start_time.ToDatetime(tzinfo=UTC))
     text = (
         f"{info.version}, process {info.process_id}, up {since}, {info.unfinished_run_count} runs"
