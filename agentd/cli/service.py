@@ -10,6 +10,10 @@ from agentd.cli.base import Group
 from agentd.cli.output import say
 from agentd.errors import NotFound, Reason
 
+PRIVATE = {"home", "root", "tmp"}
+"""Folders that the system's unit is kept out of, by ProtectHome and PrivateTmp."""
+PYTHON = Path(sys.executable).resolve()
+
 
 @click.group(cls=Group)
 def service() -> None:
@@ -32,16 +36,26 @@ def install(*, user: bool, directory: Path | None) -> None:
     from agentd.packaging.install import SYSTEM_DIRECTORY, write_units  # noqa: PLC0415
 
     usual = Path.home() / ".config" / "systemd" / "user" if user else SYSTEM_DIRECTORY
-    written = write_units(
-        system=not user, directory=directory or usual, executable=_own_executable()
-    )
+    program = _own_executable()
+    written = write_units(system=not user, directory=directory or usual, executable=program)
     for path in written:
         click.echo(path)
     scope = "systemctl --user" if user else "systemctl"
     unit = "agentd.service" if user else "agentd.socket agentd.service"
     say(f"Start it, now and at each boot: {scope} daemon-reload && {scope} enable --now {unit}")
+    unseen = "" if user else unseen_by_services(program, program.resolve(), PYTHON)
+    if unseen:
+        say(
+            f"But the machine's services do not see {unseen}: install agentd with a Python that "
+            "everybody can read, below /opt for instance, and run that one's `service install`."
+        )
     if user:
         say("To keep it running while you are logged out: loginctl enable-linger")
+
+
+def unseen_by_services(*paths: Path) -> str:
+    """Return the first path that the system's unit is kept from; empty when it sees them all."""
+    return next((str(path) for path in paths if path.parts[1] in PRIVATE), "")
 
 
 def _own_executable() -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.cli.service import unseen_by_services
 from tests.unit.cli.conftest import Cli
 
 
@@ -243,6 +244,12 @@ def test_service_units_are_written(idle: Cli, tmp_path: Path) -> None:
     written = [Path(line) for line in result.stdout.splitlines()]
     assert str(program) in written[0].read_text()
     assert "systemctl --user" in result.stderr
+
+
+def test_a_program_that_the_machines_services_do_not_see_is_named() -> None:
+    shared, own = Path("/opt/agentd/bin/agentd"), Path("/", "home", "ann", "bin", "agentd")
+    assert unseen_by_services(shared, own) == str(own)
+    assert unseen_by_services(shared) == ""
 
 
 def test_a_mistyped_command_is_answered_with_near_ones(cli: Cli) -> None:
