@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import platform
 import signal
 import socket
 import sys
@@ -307,7 +306,7 @@ class Daemon:
             process_id=os.getpid(),
             max_request_bytes=self._config.server.max_message_bytes,
             runtime_versions={
-                "python": platform.python_version(),
+                "python": ".".join(map(str, sys.version_info[:3])),
                 "grpcio": grpc.__version__,
                 "sqlite": apsw.sqlite_lib_version(),
             },

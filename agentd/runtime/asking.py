@@ -4,8 +4,6 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import structlog
-
 from agentd.agent.effects import AskModel
 from agentd.agent.events import (
     ModelFailed,
@@ -25,6 +23,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import CallError, CallErrorReason
 from agentd.context.transcript import Transcript
+from agentd.log import get_logger
 from agentd.runtime.ports import Clock, Entropy, Models
 from agentd.runtime.watch import Delta
 from agentd.tools.schema import compile_arguments
@@ -40,7 +39,7 @@ MAX_CALLS = 128
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 """What providers refuse in a tool's name, even in one that a model made up."""
 
-_log = structlog.get_logger()
+_log = get_logger()
 
 
 class Asker(Protocol):

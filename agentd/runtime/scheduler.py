@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
-import structlog
 
 from agentd.agent.events import Event, FailureReason, RunCancelling, RunFailure, RunState
 from agentd.agent.ids import Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.state import State
 from agentd.errors import AgentdError, Conflict, Reason, Unavailable
+from agentd.log import bind, get_logger
 from agentd.runtime.driver import Driver
 from agentd.runtime.errands import Errands
 from agentd.runtime.loading import waits_for_a_person
@@ -29,7 +29,7 @@ from agentd.runtime.turns import Turns
 SLICE = 16
 """Runs that are brought back at a time after a start."""
 
-_log = structlog.get_logger()
+_log = get_logger()
 
 
 class SchedulerLimits(msgspec.Struct, frozen=True):
@@ -219,7 +219,7 @@ class Scheduler:
 
     async def _drive(self, driver: Driver) -> None:
         """Drive a run until it is parked or has ended. A fault in one run hurts no other."""
-        with structlog.contextvars.bound_contextvars(run=driver.identity.id):
+        with bind(run=driver.identity.id):
             try:
                 await driver.drive()
                 while driver.pending:

@@ -1,7 +1,6 @@
 """The machine's own clock and chance."""
 
-import random
-import secrets
+import os
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -21,15 +20,19 @@ class SystemEntropy:
 
     def id(self, prefix: str) -> str:
         """Return `prefix`, 10 characters of time and 8 of chance, of 5 bits each."""
-        return prefix + _base32(time.time_ns() // 1_000_000, 10) + _base32(secrets.randbits(40), 8)
+        return (
+            prefix
+            + _base32(time.time_ns() // 1_000_000, 10)
+            + _base32(int.from_bytes(os.urandom(5)), 8)
+        )
 
     def token(self) -> str:
         """Return 128 bits of chance in hexadecimal."""
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()
 
     def fraction(self) -> float:
         """Return a number in [0, 1)."""
-        return random.random()  # noqa: S311 - jitter guards nothing
+        return int.from_bytes(os.urandom(6)) / 2**48
 
 
 def _base32(value: int, length: int) -> str:
