@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agentd.agent.events import Event
 from agentd.agent.ids import DEFAULT_NAMESPACE, RunId, RunIdentity
