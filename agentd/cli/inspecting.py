@@ -74,7 +74,10 @@ async def find(client: Client, name: str) -> Any:
 def show(found: Any, calls: list[Call]) -> None:
     """Write a resource for people."""
     if not isinstance(found, Run):
-        write_pairs((_words(key), _value(value)) for key, value in to_json(found).items())
+        enums = {field.json_name: field.enum_type for field in found.DESCRIPTOR.fields}
+        write_pairs(
+            (_words(key), _value(value, enums[key])) for key, value in to_json(found).items()
+        )
         return
     write_pairs(
         (
@@ -116,5 +119,10 @@ def _words(key: str) -> str:
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in key)
 
 
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else as_json(value)
+def _value(value: Any, enum: Any) -> str:
+    """Return a field's value; that of an enum `EffectClass` without the prefix EFFECT_CLASS_."""
+    if not isinstance(value, str):
+        return as_json(value)
+    return (
+        lower(value, f"{_words(enum.name).strip().replace(' ', '_').upper()}_") if enum else value
+    )

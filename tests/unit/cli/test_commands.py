@@ -41,6 +41,7 @@ def test_inspect_shows_a_run_with_its_calls(cli: Cli, ended: str) -> None:
     assert re.search(r"^c1-1 +tools-\w+/get_weather +succeeded +read only", shown, re.MULTILINE)
     call = json.loads(cli.ok("inspect", f"{ended}/calls/c1-1", "-o", "json"))
     assert call["state"] == "CALL_STATE_SUCCEEDED"
+    assert re.search(r"^state +succeeded$", cli.ok("inspect", f"{ended}/calls/c1-1"), re.MULTILINE)
     assert "create time" in cli.ok("inspect", "agents/default")
     assert cli("inspect", "runs/nothing").returncode == 4
     assert cli("inspect", "a/b/c").returncode == 2
