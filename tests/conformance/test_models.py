@@ -34,8 +34,10 @@ from agentd.context.models.settings import (
 from agentd.errors import AgentdError, NotFound, Reason
 from agentd.runtime.ports import Model, Models
 from tests.fakes.models import ScriptedModels
-from tests.providers.modelfile import model_directory
+from tests.providers.modelfile import SLOW, model_directory
 from tests.providers.server import KEY, Fail, FakeProvider, Reply, Request, Say, Text, Use
+
+pytestmark = SLOW
 
 WEATHER = Tool(
     "w",

@@ -21,7 +21,7 @@ LOST = "followed|reached|missing|left events|changed|acknowledged"
 """How what was told too early shows: to a watch that resumes, or at the end."""
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_crash_at_a_sample_of_the_boundaries() -> None:
     known = await reference(make_scenario(1))
     trials = sample(known, Random(1))

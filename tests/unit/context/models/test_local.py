@@ -28,7 +28,9 @@ from agentd.agent.tool import Tool
 from agentd.context.models import local
 from agentd.context.models.local import LocalProvider, spare_cores
 from agentd.context.models.settings import Adapter, ModelSettings, ProviderSettings
-from tests.providers.modelfile import model_directory
+from tests.providers.modelfile import SLOW, model_directory
+
+pytestmark = SLOW
 
 WEATHER = Tool(
     "w",
