@@ -135,7 +135,7 @@ class Watch:
         65_536, integer(16, 10**7), "Events that may wait for a watcher before it is cut."
     )
     coalesce_ms: float = key(
-        10.0, number(0, 1000, "milliseconds"), "How long a busy stream gathers one message."
+        5.0, number(0, 1000, "milliseconds"), "How long a busy stream gathers one message."
     )
 
 

@@ -2,9 +2,9 @@
 
 A reader first reads the journal from its revision in pages, then joins a channel. Readers with
 the same selector share one channel and its batches, so that an entry is matched and encoded once
-for all of them. A busy channel collects for a few milliseconds; an idle one passes an entry on at
-once. The stream is a view of the journal: nothing is published that is not durable, and deltas,
-which are not, carry no revision.
+for all of them. While entries keep coming, channels collect for some milliseconds and are flushed
+in rounds; after a quiet moment an entry is passed on at once. The stream is a view of the journal:
+nothing is published that is not durable, and deltas, which are not, carry no revision.
 """
 
 import asyncio
@@ -17,6 +17,11 @@ from agentd.agent.events import Entry, RunEnded
 from agentd.agent.ids import CallId, RunId, RunIdentity
 from agentd.errors import Exhausted, OutOfRange, Reason
 from agentd.runtime.ports import Journal, Selector
+
+READER_S = 0.00015
+"""What a round costs for each reader, about: by so much its successor is put off."""
+SLOWEST_ROUND = 4
+"""By how many times `coalesce_s` rounds are apart at the most."""
 
 
 class CallProgress(msgspec.Struct, frozen=True):
@@ -58,8 +63,8 @@ class WatchBatch:
 class WatchLimits(msgspec.Struct, frozen=True):
     """The bounds of watching."""
 
-    coalesce_s: float = 0.01
-    """How long a busy channel collects before it passes a batch on."""
+    coalesce_s: float = 0.005
+    """How long busy channels collect for one reader before they pass batches on."""
     page: int = 1024
     """Entries read from the journal at a time while a reader catches up."""
     backlog: int = 65_536
@@ -101,7 +106,7 @@ class _Reader:
 class _Channel:
     """The readers of one selector and what waits for them."""
 
-    __slots__ = ("deltas", "entries", "flush_at", "include_deltas", "readers", "scheduled")
+    __slots__ = ("deltas", "entries", "include_deltas", "readers", "scheduled")
 
     def __init__(self, *, include_deltas: bool) -> None:
         self.include_deltas = include_deltas
@@ -109,7 +114,6 @@ class _Channel:
         self.entries: list[Entry] = []
         self.deltas: list[Delta] = []
         self.scheduled = False
-        self.flush_at = 0.0
 
 
 class Watches:
@@ -121,6 +125,9 @@ class Watches:
         self._channels: dict[tuple[Selector, bool], _Channel] = {}
         self._by_run: dict[RunId, list[tuple[Selector, _Channel]]] = {}
         self._broad: list[tuple[Selector, _Channel]] = []
+        self._due: list[_Channel] = []
+        self._next_flush = 0.0
+        """When the next round may be, in the loop's time."""
         self._revision = journal.revision
         journal.subscribe(self._publish)
 
@@ -246,22 +253,30 @@ class Watches:
         return (*narrow, *self._broad) if self._broad else narrow
 
     def _schedule(self, channel: _Channel) -> None:
+        """Have a channel flushed: at once after a quiet moment, else with the next round."""
         if channel.scheduled:
             return
         channel.scheduled = True
-        loop = asyncio.get_running_loop()
-        if channel.flush_at <= loop.time():
-            loop.call_soon(self._flush, channel)
-        else:
-            loop.call_at(channel.flush_at, self._flush, channel)
+        self._due.append(channel)
+        if len(self._due) == 1:
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(self._next_flush, loop.time()), self._flush)
 
-    def _flush(self, channel: _Channel) -> None:
-        channel.scheduled = False
-        channel.flush_at = asyncio.get_running_loop().time() + self._limits.coalesce_s
-        batch = WatchBatch(channel.entries, channel.deltas, self._revision)
-        channel.entries, channel.deltas = [], []
-        for reader in channel.readers:
-            reader.offer(batch, self._limits.backlog)
+    def _flush(self) -> None:
+        """Pass on what has been collected. The more readers there are, the longer the next round
+        collects: it is messages that cost, not events."""
+        channels, self._due = self._due, []
+        served = 0
+        for channel in channels:
+            channel.scheduled = False
+            batch = WatchBatch(channel.entries, channel.deltas, self._revision)
+            channel.entries, channel.deltas = [], []
+            served += len(channel.readers)
+            for reader in channel.readers:
+                reader.offer(batch, self._limits.backlog)
+        pause_s = self._limits.coalesce_s + served * READER_S
+        longest_s = self._limits.coalesce_s * SLOWEST_ROUND
+        self._next_flush = asyncio.get_running_loop().time() + min(pause_s, longest_s)
 
     @contextmanager
     def _joined(
