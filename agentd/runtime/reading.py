@@ -1,6 +1,7 @@
 """Read runs and their calls as they stand, in memory or in the journal."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -16,6 +17,9 @@ from agentd.runtime.leases import Leases
 from agentd.runtime.ports import Journal, RunQuery, StoredRun
 from agentd.runtime.scheduler import Scheduler
 
+ENDED_RUNS = 1_024
+"""Runs that are kept at hand after their end."""
+
 
 class Reading:
     """The runs of a daemon, to be looked at."""
@@ -24,6 +28,7 @@ class Reading:
         self._journal = journal
         self._scheduler = scheduler
         self._leases = leases
+        self._ended: OrderedDict[tuple[Namespace, RunId], Run] = OrderedDict()
         self._waiters: dict[RunKey, list[asyncio.Future[None]]] = {}
 
     async def get_run(self, namespace: Namespace, run: RunId) -> Run:
@@ -31,6 +36,9 @@ class Reading:
         driver = self._scheduler.live(namespace, run)
         if driver:
             return driver.run
+        ended = self._ended.get((namespace, run))
+        if ended:
+            return ended
         stored = await self._journal.get_run(namespace, run)
         if stored is None:
             name = f"runs/{run}"
@@ -84,7 +92,12 @@ class Reading:
         return await self.get_run(namespace, run)
 
     def run_ended(self, driver: Driver) -> None:
-        """Tell everybody who waits for a run that it has ended."""
+        """Tell everybody who waits for a run that it has ended, and keep it at hand: it is read
+        more often now than later, and changes only when it is brought back."""
+        identity = driver.identity
+        self._ended[identity.namespace, identity.id] = driver.run
+        if len(self._ended) > ENDED_RUNS:
+            self._ended.popitem(last=False)
         for waiter in self._waiters.pop(driver.identity.key, ()):
             if not waiter.done():
                 waiter.set_result(None)

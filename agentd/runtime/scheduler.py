@@ -72,7 +72,7 @@ class Scheduler:
         self._turns = Turns()
         self.errands = Errands()
         self.on_ended: Callable[[Driver], None] = lambda _: None
-        """Called with the driver of each run that has ended."""
+        """Called with the driver of a run that has ended, each time it leaves memory."""
 
     @property
     def unfinished_count(self) -> int:
@@ -236,10 +236,11 @@ class Scheduler:
     def _leave(self, driver: Driver) -> None:
         """Forget a run that has ended or is parked."""
         self._remove(driver)
-        if driver.state.run.ended and driver.identity.key in self._unfinished:
-            del self._unfinished[driver.identity.key]
+        if not driver.state.run.ended:
+            return
+        self.on_ended(driver)
+        if self._unfinished.pop(driver.identity.key, None) == driver.identity:
             self._around.hosts.forget(driver.identity)
-            self.on_ended(driver)
             self._let_begin(self._turns.leave(driver.identity))
 
     def _let_begin(self, run: RunIdentity | None) -> None:
