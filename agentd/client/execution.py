@@ -50,6 +50,12 @@ class Execution:
         """The call and its attempt."""
         return self.invocation.call, self.invocation.attempt
 
+    def answers(self, invocation: Invocation) -> bool:
+        """Whether this attempt's outcome is what an invocation asks for. A probe asks what became
+        of it, and is not answered by an outcome that says that nobody knows."""
+        unknown = self.completion is not None and self.completion.HasField("unknown")
+        return not (unknown and invocation.kind == RECONCILE)
+
     def adopt(self, invocation: Invocation) -> None:
         """Take over a lease that was given anew for the same attempt.
 

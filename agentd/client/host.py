@@ -202,11 +202,11 @@ class ToolHost:
     def _begin(self, invocation: Invocation) -> None:
         key = invocation.call, invocation.attempt
         execution = self._reports.active.get(key)
-        if execution is not None:
+        if execution is not None and execution.answers(invocation):
             execution.adopt(invocation)
             return
         late = self._reports.take_late(key)
-        if late is not None:
+        if late is not None and late.answers(invocation):
             late.adopt(invocation)
             self._reports.add(late)
             self._reports.send(late)

@@ -143,9 +143,11 @@ class Reports:
 
     def _remove(self, execution: Execution) -> None:
         key = execution.key
-        self.active.pop(key, None)
-        self._outbox.pop(key, None)
-        self._notes.pop(key, None)
+        if self._outbox.get(key) is execution:
+            del self._outbox[key]
+        if self.active.get(key) is execution:  # Else a probe of the same attempt has its place.
+            del self.active[key]
+            self._notes.pop(key, None)
         _remember(self._ended, key, None, ENDED_COUNT)
         if not self.active:
             self.idle.set()

@@ -12,11 +12,13 @@ from agentd.client import (
     Client,
     Conflict,
     InvalidRequest,
+    OutcomeUnknown,
     ToolHost,
     Unavailable,
     tool,
 )
 from agentd.client import host as host_module
+from agentd.client.execution import make_execution
 from agentd.v1.tool_host_service_pb2 import (
     CompleteCallsRequest,
     Completion,
@@ -125,6 +127,42 @@ async def test_a_probe_of_a_running_call_gets_its_real_outcome(
         gate.release.set()
         completion = await outcome(calls)
     assert (completion.lease_token, completion.result_json) == ("probe", '"done"')
+
+
+async def test_a_probe_is_not_answered_by_an_outcome_that_nobody_knows(
+    client: Client, calls: HostedCalls
+) -> None:
+    @tool(effect="non_idempotent", reconcile=lambda: "found")
+    def act() -> str:
+        raise OutcomeUnknown("who knows")
+
+    async with client.host("x", [act]):
+        calls.verdict = lambda _: STALE  # The outcome is kept, in case it is asked for.
+        await calls.invoke("x/act")
+        await calls.outcomes(1)
+        calls.verdict = lambda _: OK
+        await calls.invoke("x/act", kind=RECONCILE, lease_token="probe")
+        probed = (await calls.outcomes(2))[1]
+    assert (probed.lease_token, probed.result_json) == ("probe", '"found"')
+
+
+async def test_an_answer_to_a_report_does_not_end_the_probe_that_came_meanwhile(
+    client: Client, calls: HostedCalls
+) -> None:
+    @tool(effect="non_idempotent", reconcile=lambda: "found")
+    def act() -> str:
+        raise OutcomeUnknown("who knows")
+
+    async with client.host("x", [act]) as host:
+        calls.leases = ()
+        await calls.invoke("x/act")
+        first = (await calls.outcomes(1))[0]
+        execution = make_execution(make_invocation("x/act", lease_token=first.lease_token))
+        probe = make_execution(make_invocation("x/act", kind=RECONCILE, lease_token="probe"))
+        host._reports.add(probe)
+        host._reports._remove(execution)
+        assert host._reports.active[probe.key] is probe
+        host._reports._remove(probe)
 
 
 async def test_an_outcome_is_reported_until_it_is_answered(
