@@ -101,8 +101,6 @@ class Driver:
         self.in_progress = Work(around, self)
         """The effects that are in progress inside this process."""
 
-    # What others call, on the event loop.
-
     def begin_fresh(self, run: Run, state: State, transcript: Transcript) -> None:
         """Take a run that was just created, so that nothing has to be read back."""
         self.spec = run.spec
@@ -153,8 +151,6 @@ class Driver:
         inbox, self._inbox = self._inbox, []
         for posting in inbox:
             posting.refuse(error)
-
-    # The life of a driver.
 
     async def drive(self) -> None:
         """Drive the run until it has ended or can be parked."""
@@ -216,8 +212,6 @@ class Driver:
         if self.transcript is None:
             previous = state.started.previous_run if state.started else None
             self.transcript = await self._around.starting.transcript(self.identity, previous)
-
-    # One turn: facts in, facts recorded, effects started.
 
     async def _turn(self, postings: Sequence[Posting]) -> None:
         state = self.state

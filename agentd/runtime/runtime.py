@@ -18,6 +18,7 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Entropy, Journal, Models
 from agentd.runtime.reading import Reading
+from agentd.runtime.recovery import Recovery
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
@@ -109,6 +110,7 @@ class Runtime:
             entropy=entropy,
             limits=limits.runs,
         )
+        self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
         self.scheduler.on_ended = self._run_ended
 
@@ -124,7 +126,8 @@ class Runtime:
             try:
                 await ready.wait()
                 await self.hosting.restore_tools()
-                self.scheduler.recover(await self.journal.unfinished_runs())
+                self._recovery.take_over(await self.journal.unfinished_runs())
+                tasks.append(group.create_task(self._recovery.resume()))
                 yield
             finally:
                 for task in tasks:

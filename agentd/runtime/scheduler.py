@@ -18,16 +18,12 @@ from agentd.errors import AgentdError, Conflict, Reason, Unavailable
 from agentd.log import bind, get_logger
 from agentd.runtime.driver import Driver
 from agentd.runtime.errands import Errands
-from agentd.runtime.loading import waits_for_a_person
 from agentd.runtime.planning import Planner
 from agentd.runtime.ports import Clock, Entropy, StoredRun
 from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.turns import Turns
-
-SLICE = 16
-"""Runs that are brought back at a time after a start."""
 
 _log = get_logger()
 
@@ -104,25 +100,16 @@ class Scheduler:
                 self._stopped = True
                 self.errands.close()
 
-    def recover(self, stored: Sequence[StoredRun]) -> None:
-        """Take over the unfinished runs of the journal, oldest first. They are known at once, and
-        brought back little by little; parked ones stay parked."""
-        resumed = []
-        for run in stored:
-            identity = run.run.identity
-            self._unfinished[identity.key] = identity
-            if self._turns.take(identity) and not self._park(run):
-                resumed.append(run)
-        self._group.create_task(self._resume(resumed))
+    def know(self, run: RunIdentity) -> bool:
+        """Count a run as unfinished; return whether no earlier run of its session comes first."""
+        self._unfinished[run.key] = run
+        return self._turns.take(run)
 
-    async def _resume(self, stored: Sequence[StoredRun]) -> None:
-        """Bring runs back in slices, between which requests are served."""
-        for start in range(0, len(stored), SLICE):
-            for run in stored[start : start + SLICE]:
-                identity = run.run.identity
-                if identity.key in self._unfinished and identity.key not in self._drivers:
-                    self._start(self.driver(identity, run))
-            await asyncio.sleep(0)
+    def bring_back(self, stored: StoredRun) -> None:
+        """Have a run of the journal in memory, unless it is or has ended meanwhile."""
+        identity = stored.run.identity
+        if identity.key in self._unfinished and identity.key not in self._drivers:
+            self._start(self.driver(identity, stored))
 
     def driver(self, identity: RunIdentity, stored: StoredRun | None = None) -> Driver:
         """Return a new driver for a run; `stored` is what the index says of it, if it was read."""
@@ -132,9 +119,7 @@ class Scheduler:
 
     def add(self, driver: Driver) -> None:
         """Take a run that was just created."""
-        identity = driver.identity
-        self._unfinished[identity.key] = identity
-        if self._turns.take(identity):
+        if self.know(driver.identity):
             self._start(driver)
 
     def post(self, run: RunIdentity, posting: Posting) -> None:
@@ -191,15 +176,6 @@ class Scheduler:
         return True
 
     # Memory.
-
-    def _park(self, stored: StoredRun) -> bool:
-        """Leave a recovered run parked if nothing but a person brings it back."""
-        if not waits_for_a_person(stored):
-            return False
-        started = stored.snapshot.started if stored.snapshot else None
-        if started and started.deadline_ms:
-            self._timers.stop_at(stored.run.identity, started.deadline_ms)
-        return True
 
     def _start(self, driver: Driver) -> None:
         if self._stopped:
