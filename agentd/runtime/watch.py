@@ -150,7 +150,8 @@ class Watches:
             message = f"revision {after} has not been reached: the newest is {self._revision}"
             newest = {"newest_revision": str(self._revision)}
             raise OutOfRange(Reason.FUTURE_REVISION, message, metadata=newest)
-        unended = await self._unended(selector) if until_ended else None
+        ends = await self._ends(selector) if until_ended else {}
+        unended = set(ends) if until_ended else None
         last = after
         while True:
             async for batch in self._catch_up(selector, last):
@@ -161,8 +162,10 @@ class Watches:
                     return
             if last >= self._revision:
                 break
-        if unended is not None and not unended:
-            return
+        if unended is not None:
+            unended -= {run for run, end in ends.items() if 0 < end <= last}
+            if not unended:
+                return
         reader = _Reader()
         with self._joined(selector, reader, include_deltas=include_deltas) as channel:
             while True:
@@ -197,15 +200,21 @@ class Watches:
                 channel.deltas.append(delta)
                 self._schedule(channel)
 
-    async def _unended(self, selector: Selector) -> set[RunId]:
-        """Return the runs whose end the reader has not seen. Those that have ended already are left
-        out: the pages that are read first hold their ends, or the reader has seen them."""
-        unended = set()
+    async def _ends(self, selector: Selector) -> dict[RunId, int]:
+        """Return the revision of the end of each run that is watched, 0 for one that goes on. The
+        index may know an end that has not been published yet, and that is still to be passed on."""
+        ends: dict[RunId, int] = {}
         for run in selector.runs:
             stored = await self._journal.get_run(selector.namespace, run)
-            if stored is not None and not stored.run.view.state.ended:
-                unended.add(run)
-        return unended
+            if stored is None:
+                continue
+            ends[run] = 0
+            if stored.run.view.state.ended:
+                entries = await self._journal.read_run(
+                    stored.run.identity, after_sequence=stored.run.view.last_sequence - 1, limit=1
+                )
+                ends[run] = entries[0].revision if entries else self._revision
+        return ends
 
     async def _catch_up(self, selector: Selector, after: int) -> AsyncIterator[WatchBatch]:
         while True:
