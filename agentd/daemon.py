@@ -3,7 +3,6 @@ signals and readiness. The only place where adapters are chosen."""
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -48,7 +47,7 @@ from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
 from agentd.runtime.surroundings import LocalTool
-from agentd.runtime.system import SystemClock, SystemEntropy
+from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
 from agentd.services.event_service import EventService
@@ -137,7 +136,7 @@ class Daemon:
             table = method_table(self._services(runtime))
             carriers = await self._carry(stack, table, listener, inner)
             self._handle_signals()
-            _spare_the_collector()
+            spare_the_collector()
             _log.info("ready", version=__version__, **self._places())
             self._notifier.ready(f"serving {config.server.socket}")
             await self._stop.wait()
@@ -340,15 +339,6 @@ def serve(
         sys.stderr.write(f"agentd: {error}\n")
         code = 1
     return code
-
-
-def _spare_the_collector() -> None:
-    """Leave what start-up made out of every collection, and collect more rarely: a step makes some
-    hundred objects and leaves no cycles, and with the default thresholds collecting takes a third
-    of the time of a busy daemon."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def models_settings(config: Config) -> ModelsSettings:

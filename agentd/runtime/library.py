@@ -1,5 +1,6 @@
 """Keep agents: their names, their revisions, and what remains of the deleted ones."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -53,6 +54,8 @@ class Library:
         self._default_agent = default_agent
         self._locks = KeyedLocks()
         self._newest: dict[tuple[Namespace, AgentId], Agent] = {}
+        self._kept: OrderedDict[tuple[Namespace, AgentId, int], Agent] = OrderedDict()
+        """Revisions, which never change, that runs have asked for."""
         self._writes = 0
 
     async def create_agent(self, agent: Agent, *, request_id: str = "") -> Agent:
@@ -103,10 +106,16 @@ class Library:
 
         Raises NotFound (AGENT_NOT_FOUND) when it never existed.
         """
-        record = await self._journal.get(_AGENT, namespace, agent, revision)
-        if record is None or not record.body:
-            raise _unknown_revision(agent, revision, 0)
-        return _decode_agent(record)
+        place = (namespace, agent, revision)
+        kept = self._kept.get(place)
+        if kept is None:
+            record = await self._journal.get(_AGENT, namespace, agent, revision)
+            if record is None or not record.body:
+                raise _unknown_revision(agent, revision, 0)
+            kept = self._kept[place] = _decode_agent(record)
+            if len(self._kept) > MAX_CACHED:
+                self._kept.popitem(last=False)
+        return kept
 
     async def list_agents(self, namespace: Namespace, *, after: str, limit: int) -> Sequence[Agent]:
         """Return agents at their newest revisions with ids above `after`, ordered by id."""

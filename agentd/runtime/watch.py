@@ -8,7 +8,7 @@ nothing is published that is not durable, and deltas, which are not, carry no re
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -17,6 +17,7 @@ from agentd.agent.events import Entry, RunEnded
 from agentd.agent.ids import CallId, RunId, RunIdentity
 from agentd.errors import Exhausted, OutOfRange, Reason
 from agentd.runtime.ports import Journal, Selector
+from agentd.runtime.recent import Recent
 
 READER_S = 0.00015
 """What a round costs for each reader, about: by so much its successor is put off."""
@@ -110,7 +111,8 @@ class _Channel:
 
     def __init__(self, *, include_deltas: bool) -> None:
         self.include_deltas = include_deltas
-        self.readers: set[_Reader] = set()
+        self.readers: dict[_Reader, None] = {}
+        """In the order in which they joined, so that a simulation can be replayed."""
         self.entries: list[Entry] = []
         self.deltas: list[Delta] = []
         self.scheduled = False
@@ -125,6 +127,7 @@ class Watches:
         self._channels: dict[tuple[Selector, bool], _Channel] = {}
         self._by_run: dict[RunId, list[tuple[Selector, _Channel]]] = {}
         self._broad: list[tuple[Selector, _Channel]] = []
+        self._recent = Recent(journal.revision)
         self._due: list[_Channel] = []
         self._next_flush = 0.0
         """When the next round may be, in the loop's time."""
@@ -150,16 +153,16 @@ class Watches:
             message = f"revision {after} has not been reached: the newest is {self._revision}"
             newest = {"newest_revision": str(self._revision)}
             raise OutOfRange(Reason.FUTURE_REVISION, message, metadata=newest)
-        ends = await self._ends(selector) if until_ended else {}
+        ends = await self._ends(selector, after) if until_ended else {}
         unended = set(ends) if until_ended else None
         last = after
         while True:
-            async for batch in self._catch_up(selector, last):
-                last = batch.progress_revision
-                if batch.entries:
-                    yield batch
-                if _all_ended(unended, batch.entries):
-                    return
+            page = await self._page(selector, last)
+            last = page.progress_revision
+            if page.entries:
+                yield page
+            if _all_ended(unended, page.entries):
+                return
             if last >= self._revision:
                 break
         if unended is not None:
@@ -200,11 +203,17 @@ class Watches:
                 channel.deltas.append(delta)
                 self._schedule(channel)
 
-    async def _ends(self, selector: Selector) -> dict[RunId, int]:
+    async def _ends(self, selector: Selector, after: int) -> dict[RunId, int]:
         """Return the revision of the end of each run that is watched, 0 for one that goes on. The
         index may know an end that has not been published yet, and that is still to be passed on."""
-        ends: dict[RunId, int] = {}
-        for run in selector.runs:
+        begun = {
+            entry.run.id
+            for entry in self._recent.since(after) or ()
+            if entry.sequence == 1 and entry.run.namespace == selector.namespace
+        }
+        # What began after the reader's place cannot have ended before it: most watches are of such.
+        ends = dict.fromkeys(selector.runs & begun, 0)
+        for run in selector.runs - begun:
             stored = await self._journal.get_run(selector.namespace, run)
             if stored is None:
                 continue
@@ -216,15 +225,16 @@ class Watches:
                 ends[run] = entries[0].revision if entries else self._revision
         return ends
 
-    async def _catch_up(self, selector: Selector, after: int) -> AsyncIterator[WatchBatch]:
-        while True:
-            entries, looked_at = await self._journal.scan(
-                selector, after_revision=after, limit=self._limits.page
-            )
-            yield WatchBatch(entries, (), looked_at)
-            after = looked_at
-            if after >= self._revision:
-                return
+    async def _page(self, selector: Selector, after: int) -> WatchBatch:
+        """Return what comes next after a revision: from what is at hand, else from the journal."""
+        recent = self._recent.since(after)
+        if recent is not None:
+            entries = [entry for entry in recent if selector.matches(entry)]
+            return WatchBatch(entries, (), self._revision)
+        found, looked_at = await self._journal.scan(
+            selector, after_revision=after, limit=self._limits.page
+        )
+        return WatchBatch(found, (), looked_at)
 
     async def _next(
         self, reader: _Reader, channel: _Channel, interval_s: float | None
@@ -252,6 +262,7 @@ class Watches:
                     channel.entries.append(entry)
                     self._schedule(channel)
         self._revision = entries[-1].revision
+        self._recent.add(entries)
 
     def _interested(self, run: RunId) -> Iterable[tuple[Selector, _Channel]]:
         if not self._by_run:
@@ -307,11 +318,11 @@ class Watches:
                     self._by_run.setdefault(run, []).append((selector, channel))
             else:
                 self._broad.append((selector, channel))
-        channel.readers.add(reader)
+        channel.readers[reader] = None
         return channel
 
     def _leave(self, selector: Selector, reader: _Reader, channel: _Channel) -> None:
-        channel.readers.discard(reader)
+        del channel.readers[reader]
         if channel.readers:
             return
         del self._channels[selector, channel.include_deltas]

@@ -1,6 +1,7 @@
 """One simulation: a world, a daemon in it that is killed, everybody around it, and the verdict."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ def simulate(seed: int, blow: Blow | None = None) -> Result:
     loop = VirtualLoop()
     start = time.perf_counter()
     simulation = Simulation(seed, loop, blow)
+    gc.disable()  # When it closes what a crash left behind is chance too, and not seeded.
     try:
         with simulation.listening():
             loop.run_until_complete(simulation.run())
@@ -58,6 +60,7 @@ def simulate(seed: int, blow: Blow | None = None) -> Result:
         raise Broken(f"seed {seed}{at}: {_first(error)!r}") from error
     finally:
         loop.close()
+        gc.enable()
 
 
 def _first(error: BaseException) -> BaseException:

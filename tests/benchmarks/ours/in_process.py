@@ -31,7 +31,7 @@ from agentd.runtime.ports import Selector
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.starting import RunLimits
 from agentd.runtime.surroundings import LocalTool
-from agentd.runtime.system import SystemClock, SystemEntropy
+from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from tests.benchmarks.machine import resident_bytes
 from tests.benchmarks.ours.parts import PATH, ScriptSource, add, asking, asking_once, manifest
 from tests.fakes.models import ScriptedModels
@@ -101,8 +101,7 @@ async def bench(
     try:
         async with runtime.serving():
             await runtime.hosting.register_tools(DEFAULT_NAMESPACE, [manifest(effect)])
-            gc.collect()
-            gc.freeze()  # as the daemon does when it is ready
+            spare_the_collector()  # as the daemon does when it is ready
             yield Bench(directory, journal, runtime)
     finally:
         await journal.close()
