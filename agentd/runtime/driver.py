@@ -37,6 +37,7 @@ from agentd.tools.toolkit import Toolkit
 SNAPSHOT_EVERY = 256
 """Events after which a run's state is stored again, so that recovery reads a bounded stretch."""
 
+_WITHOUT_TRANSCRIPT = (Begin, StopCall)
 _LEASE_ENDS = (CallEnded, CallLost, CallUnknown, CallRetried)
 
 
@@ -248,7 +249,7 @@ class Driver:
         started = plan.state.started
         if started and started.previous_run and self.state.started is None:
             self.transcript = None
-        needed = any(not isinstance(start.effect, (Begin, StopCall)) for start in plan.starts)
+        needed = any(not isinstance(start.effect, _WITHOUT_TRANSCRIPT) for start in plan.starts)
         if needed and self.transcript is None:
             await self._need_transcript(plan.state)
 
