@@ -1,7 +1,7 @@
 """The hosts that are connected: their streams, their room, and the runs that wait for room."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from msgspec.structs import replace
@@ -61,6 +61,8 @@ class Hosts:
         self._entropy = entropy
         self._limits = limits
         self._connections: dict[tuple[Namespace, HostId], _Connection] = {}
+        self._taken: Counter[tuple[Namespace, HostId]] = Counter()
+        """Room for leases that are being recorded: a host may connect again meanwhile."""
         self._offering: dict[_Place, list[_Connection]] = {}
         self._waiting: dict[_Place, OrderedDict[RunKey, RunIdentity]] = {}
         self._waits: dict[RunKey, list[_Place]] = {}
@@ -129,14 +131,14 @@ class Hosts:
                 places.append(place)
             return None
         best.in_use += 1
-        return best.registration.host
+        host = best.registration.host
+        self._taken[run.namespace, host] += 1
+        return host
 
     def give_back(self, run: RunIdentity, host: HostId) -> None:
-        """Return room that was taken."""
-        connection = self._connections.get((run.namespace, host))
-        if connection:
-            connection.in_use -= 1
-            self._offer_room(connection)
+        """Return room that was taken for a lease that is not to be."""
+        self._settle(run, host)
+        self._free(run, host)
 
     def forget(self, run: RunIdentity) -> None:
         """Stop waking a run that has ended."""
@@ -149,6 +151,7 @@ class Hosts:
 
     def lease(self, run: RunIdentity, host: HostId, tool: Tool, invocation: Invocation) -> None:
         """Send an invocation whose lease is durable, into room that was taken."""
+        self._settle(run, host)
         lease = self._new_lease(run, host, tool, invocation)
         connection = self._connections.get((run.namespace, host))
         if connection:
@@ -188,7 +191,7 @@ class Hosts:
         """Drop the lease of a call that has an outcome, and offer its room to the next."""
         lease = self._leases.remove(run, call)
         if lease:
-            self.give_back(run, lease.host)
+            self._free(run, lease.host)
 
     def drain(self) -> None:
         """Tell every host that the daemon is going down, and give no new calls out."""
@@ -200,12 +203,26 @@ class Hosts:
 
     def _open(self, registration: Registration) -> _Connection:
         leases = self._leases.of_host(registration.namespace, registration.host)
-        connection = _Connection(registration, len(leases))
+        taken = self._taken[registration.namespace, registration.host]
+        connection = _Connection(registration, len(leases) + taken)
         invocations = tuple(lease.invocation for lease in leases)
         connection.send(Welcome(self._limits.lease_ms, invocations))
         if self._draining:
             connection.send(HostDrain())
         return connection
+
+    def _settle(self, run: RunIdentity, host: HostId) -> None:
+        """Count room as taken no more: it became a lease, or is given back."""
+        place = (run.namespace, host)
+        self._taken[place] -= 1
+        if not self._taken[place]:
+            del self._taken[place]
+
+    def _free(self, run: RunIdentity, host: HostId) -> None:
+        connection = self._connections.get((run.namespace, host))
+        if connection:
+            connection.in_use -= 1
+            self._offer_room(connection)
 
     def _new_lease(
         self, run: RunIdentity, host: HostId, tool: Tool, invocation: Invocation

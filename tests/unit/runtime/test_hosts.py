@@ -30,3 +30,21 @@ async def test_a_host_that_came_before_its_lease_was_read_back_is_told_of_it() -
     assert [lease.call for lease in second.leases] == [INVOCATION.call]
     assert hosts.acquire(RUN, TOOL.path) is None
     await stream.aclose()
+
+
+async def test_room_that_is_taken_outlasts_a_new_connection_of_its_host() -> None:
+    hosts = Hosts(Leases(), SystemClock(), SystemEntropy(), LeaseLimits())
+    registration = Registration(NAMESPACE, HOST, "box", (TOOL,), 1)
+    first = hosts.connect(registration)
+    await anext(first)
+    assert hosts.acquire(RUN, TOOL.path) == HOST
+    second = hosts.connect(registration)
+    await anext(second)  # The host has connected again while the lease is being recorded.
+    assert hosts.acquire(RUN, TOOL.path) is None
+    hosts.lease(RUN, HOST, TOOL, INVOCATION)
+    hosts.wake = lambda _: None
+    hosts.release(RUN, INVOCATION.call)
+    assert hosts.acquire(RUN, TOOL.path) == HOST
+    assert hosts.acquire(RUN, TOOL.path) is None
+    await first.aclose()
+    await second.aclose()
