@@ -158,6 +158,7 @@ class Runtime:
         )
 
     def _run_ended(self, driver: Driver) -> None:
-        if driver.identity.session and driver.transcript:
+        # A run that never started has no more than its goal: what came before it is not there yet.
+        if driver.identity.session and driver.transcript and driver.state.started:
             self._starting.remember(driver.identity, driver.transcript.closing())
         self.reading.run_ended(driver)
