@@ -123,8 +123,9 @@ class Hosts:
         and have the run woken when there is one."""
         place = (run.namespace, path)
         offering = self._offering.get(place)
-        best = max(offering, key=_room) if offering else None
-        if best is None or best.room <= 0 or best.replaced or self._draining:
+        present = (each for each in offering or () if not each.replaced)
+        best = max(present, key=_room, default=None)
+        if best is None or best.room <= 0 or self._draining:
             self._waiting.setdefault(place, OrderedDict())[run.key] = run
             places = self._waits.setdefault(run.key, [])
             if place not in places:

@@ -48,3 +48,15 @@ async def test_room_that_is_taken_outlasts_a_new_connection_of_its_host() -> Non
     assert hosts.acquire(RUN, TOOL.path) is None
     await first.aclose()
     await second.aclose()
+
+
+async def test_the_room_of_a_new_connection_counts_while_the_old_one_is_still_closing() -> None:
+    hosts = Hosts(Leases(), SystemClock(), SystemEntropy(), LeaseLimits())
+    old = hosts.connect(Registration(NAMESPACE, HOST, "box", (TOOL,), 5))
+    await anext(old)
+    new = hosts.connect(Registration(NAMESPACE, HOST, "box", (TOOL,), 1))
+    await anext(new)
+    assert hosts.acquire(RUN, TOOL.path) == HOST
+    assert hosts.acquire(RUN, TOOL.path) is None
+    await old.aclose()
+    await new.aclose()
