@@ -27,15 +27,18 @@ _Place = tuple[Namespace, str]
 class _Connection:
     """A host's stream: a list of instructions and one future."""
 
-    __slots__ = ("in_use", "instructions", "registration", "replaced", "tools", "wakeup")
+    __slots__ = ("called", "gone", "in_use", "instructions", "registration", "tools", "wakeup")
 
     def __init__(self, registration: Registration, in_use: int) -> None:
         self.registration = registration
         self.tools = frozenset(tool.path for tool in registration.tools)
         self.in_use = in_use
+        self.called = 0
+        """Runs that were woken for its room and have not asked for it yet."""
         self.instructions: list[Instruction] = []
         self.wakeup: asyncio.Future[None] | None = None
-        self.replaced = False
+        self.gone = False
+        """Whether it is replaced or closed."""
 
     @property
     def room(self) -> int:
@@ -66,6 +69,8 @@ class Hosts:
         self._offering: dict[_Place, list[_Connection]] = {}
         self._waiting: dict[_Place, OrderedDict[RunKey, RunIdentity]] = {}
         self._waits: dict[RunKey, list[_Place]] = {}
+        self._called: dict[RunKey, list[_Connection]] = {}
+        """The connections for whose room a run was woken."""
         self._draining = False
         self.wake: Callable[[RunIdentity], None]
         """Has a run look again for room; set by the composition of the runtime."""
@@ -94,7 +99,7 @@ class Hosts:
         place = (registration.namespace, registration.host)
         earlier = self._connections.get(place)
         if earlier:
-            earlier.replaced = True
+            earlier.gone = True
             earlier.wake()
         elif len(self._connections) >= self._limits.max_hosts:
             raise _too_many(self._limits.max_hosts)
@@ -104,7 +109,7 @@ class Hosts:
             self._offering.setdefault((registration.namespace, path), []).append(connection)
         self._offer_room(connection)
         try:
-            while not connection.replaced:
+            while not connection.gone:
                 if not connection.instructions:
                     connection.wakeup = asyncio.get_running_loop().create_future()
                     await connection.wakeup
@@ -123,7 +128,7 @@ class Hosts:
         and have the run woken when there is one."""
         place = (run.namespace, path)
         offering = self._offering.get(place)
-        present = (each for each in offering or () if not each.replaced)
+        present = (each for each in offering or () if not each.gone)
         best = max(present, key=_room, default=None)
         if best is None or best.room <= 0 or self._draining:
             self._waiting.setdefault(place, OrderedDict())[run.key] = run
@@ -141,10 +146,18 @@ class Hosts:
         self._settle(run, host)
         self._free(run, host)
 
+    def pass_on(self, run: RunIdentity) -> None:
+        """Offer the next what is left of the room that a run was woken for, once it has asked for
+        all it wants: it may want none of it any more, or have found room elsewhere."""
+        for connection in self._called.pop(run.key, ()):
+            connection.called -= 1
+            self._offer_room(connection)
+
     def forget(self, run: RunIdentity) -> None:
         """Stop waking a run that has ended."""
         for place in tuple(self._waits.get(run.key, ())):
             self._stop_waiting(place, run.key)
+        self.pass_on(run)
 
     def new_token(self, host: HostId) -> str:
         """Return the token of a new lease: it proves the lease, and names its host."""
@@ -236,14 +249,16 @@ class Hosts:
 
     def _offer_room(self, connection: _Connection) -> None:
         """Wake as many waiting runs as the host has room for, in the order of their waiting."""
-        room = connection.room
-        if not self._waiting or connection.replaced:
+        room = connection.room - connection.called
+        if not self._waiting or connection.gone or self._draining:
             return
         for path in connection.tools:
             place = (connection.registration.namespace, path)
             while room > 0 and place in self._waiting:
                 run = next(iter(self._waiting[place].values()))
                 self._stop_waiting(place, run.key)
+                self._called.setdefault(run.key, []).append(connection)
+                connection.called += 1
                 room -= 1
                 self.wake(run)
 
@@ -256,6 +271,7 @@ class Hosts:
             del self._waits[key]
 
     def _close(self, place: tuple[Namespace, HostId], connection: _Connection) -> None:
+        connection.gone = True
         if self._connections.get(place) is connection:
             del self._connections[place]
         for path in connection.tools:

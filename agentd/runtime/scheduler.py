@@ -245,6 +245,7 @@ class Scheduler:
         for call in driver.state.calls:
             # What is read back may not be what was believed: leases are adopted anew with it.
             self._around.hosts.release(run, call.id)
+        self._around.hosts.pass_on(run)
         if isinstance(error, Unavailable) or _disk_full(error):
             _log.warning("run_rests", error=str(error))
             self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)

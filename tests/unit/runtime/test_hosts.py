@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from agentd.agent.hosting import Invocation, InvocationKind, Registration, Welcome
 from agentd.agent.ids import AgentId, CallId, HostId, Namespace, RunId, RunIdentity, RunKey
 from agentd.agent.tool import Tool
@@ -60,3 +62,19 @@ async def test_the_room_of_a_new_connection_counts_while_the_old_one_is_still_cl
     assert hosts.acquire(RUN, TOOL.path) is None
     await old.aclose()
     await new.aclose()
+
+
+async def test_room_that_a_woken_run_does_not_want_is_offered_to_the_next() -> None:
+    hosts = Hosts(Leases(), SystemClock(), SystemEntropy(), LeaseLimits())
+    woken: list[RunIdentity] = []
+    hosts.wake = woken.append
+    stream = hosts.connect(Registration(NAMESPACE, HOST, "box", (TOOL,), 1))
+    await anext(stream)
+    first, second = replace(RUN, key=RunKey(2)), replace(RUN, key=RunKey(3))
+    assert hosts.acquire(RUN, TOOL.path) == HOST
+    assert hosts.acquire(first, TOOL.path) is hosts.acquire(second, TOOL.path) is None
+    hosts.give_back(RUN, HOST)
+    assert woken == [first]
+    hosts.pass_on(first)
+    assert woken == [first, second]
+    await stream.aclose()
