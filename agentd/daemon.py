@@ -202,7 +202,7 @@ class Daemon:
             "ToolService": ToolService(runtime.registry, runtime.hosts),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
-                runtime.engine, lambda: self._info(runtime), drain_ms=drain_ms
+                runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
             ),
         }
 
@@ -280,7 +280,7 @@ class Daemon:
         self._notifier.stopping("draining")
         for carrier in carriers:
             carrier.drain()
-        complete = await runtime.engine.drain(timeout_s)
+        complete = await runtime.scheduler.drain(timeout_s)
         for carrier in carriers:
             await carrier.close(1.0)
         _log.info("stopped", complete=complete)
@@ -301,7 +301,7 @@ class Daemon:
             connected_host_count=runtime.hosts.connected_count,
             models=models,
             default_model=default,
-            draining=runtime.engine.draining,
+            draining=runtime.scheduler.draining,
             process_id=os.getpid(),
             max_request_bytes=self._config.server.max_message_bytes,
             runtime_versions={

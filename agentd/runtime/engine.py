@@ -1,12 +1,11 @@
 """Runs: creating, steering, ending and reading them. Knows no protobuf and no transport."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
-from agentd.agent.budget import Budget
 from agentd.agent.call import Call
 from agentd.agent.events import (
     CallEnded,
@@ -22,42 +21,24 @@ from agentd.agent.events import (
     RunState,
 )
 from agentd.agent.hosting import Abandon, Reconciled, ReconciledFailure, Resolution, Retry
-from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity, SessionId
-from agentd.agent.run import Run, RunView
-from agentd.agent.spec import RunSpec
+from agentd.agent.ids import CallId, Namespace, RunId, RunIdentity
+from agentd.agent.run import Run
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.context.transcript import Transcript
 from agentd.errors import Conflict, Exhausted, Reason, Unavailable
 from agentd.protocol.machine import evolve
 from agentd.runtime.claims import RequestClaims, request_digest
-from agentd.runtime.hosts import Hosts
-from agentd.runtime.library import Library
-from agentd.runtime.ports import Clock, Entropy, Journal, Record
+from agentd.runtime.ports import Entropy, Journal, Record
 from agentd.runtime.reading import Reading
 from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.sessions import Sessions
-from agentd.runtime.starting import RunLimits, Starting
+from agentd.runtime.starting import NewRun, RunLimits, Starting
 
 MAX_UNREAD = 1_000
 """Messages that may wait for a run's next turn."""
 _CANCEL_MARGIN_S = 1.0
 """How much longer than its timeout a cancel is waited for, so that the report is complete."""
-
-
-class NewRun(msgspec.Struct, frozen=True):
-    """A run to be created: checked, but with no default filled in."""
-
-    namespace: Namespace
-    id: RunId | None
-    goal: str
-    agent: AgentId
-    agent_revision: int = 0
-    session: SessionId | None = None
-    model: str = ""
-    tools: tuple[str, ...] = ()
-    budget: Budget = Budget()
-    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class CancelReport(msgspec.Struct, frozen=True):
@@ -77,38 +58,22 @@ class Engine:
         self,
         *,
         journal: Journal,
-        library: Library,
         sessions: Sessions,
         claims: RequestClaims,
         starting: Starting,
         scheduler: Scheduler,
         reading: Reading,
-        hosts: Hosts,
-        clock: Clock,
         entropy: Entropy,
         limits: RunLimits,
     ) -> None:
         self._journal = journal
-        self._library = library
         self._sessions = sessions
         self._claims = claims
         self._starting = starting
         self._scheduler = scheduler
         self._reading = reading
-        self._hosts = hosts
-        self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self.draining = False
-        """Whether the daemon is going down."""
-
-    # Life.
-
-    async def drain(self, timeout_s: float) -> bool:
-        """Start nothing new and let what is in progress end; return whether it has."""
-        self.draining = True
-        self._hosts.drain()
-        return await self._scheduler.drain(timeout_s)
 
     # Creating.
 
@@ -119,7 +84,7 @@ class Engine:
         AlreadyExists (NAME_TAKEN), Conflict (NO_MODEL), InvalidRequest (REQUEST_ID_REUSED) and
         Unavailable (DRAINING).
         """
-        if self.draining:
+        if self._scheduler.draining:
             raise _draining()
         if self._scheduler.unfinished_count >= self._limits.max_unfinished:
             raise _too_many(self._limits.max_unfinished)
@@ -140,32 +105,14 @@ class Engine:
                 namespace, request_id, method, digest, f"{run_id}@{revision}"
             )
             if request.session is None:
-                return await self._create(await self._describe(request, run_id), records), revision
+                return await self._create(
+                    await self._starting.describe(request, run_id), records
+                ), revision
             # Described under the session's lock, so that its runs are counted as they are created.
             async with self._sessions.hold_session(namespace, request.session):
-                run = await self._describe(request, run_id)
+                run = await self._starting.describe(request, run_id)
                 record = await self._sessions.session_run(namespace, request.session, run_id)
                 return await self._create(run, (*records, record)), revision
-
-    async def _describe(self, request: NewRun, run_id: RunId) -> Run:
-        agent = await self._library.get_agent(
-            request.namespace, request.agent, request.agent_revision
-        )
-        self._starting.check(agent, request.model, request.tools)
-        budget = request.budget.over(agent.budget).over(self._limits.budget)
-        now = self._clock.now_ms()
-        key = self._journal.next_run_key()
-        identity = RunIdentity(key, request.namespace, run_id, agent.id, request.session)
-        spec = RunSpec(
-            goal=request.goal,
-            agent_revision=agent.revision,
-            budget=budget,
-            model=request.model,
-            tools=request.tools,
-            annotations=request.annotations,
-            create_time_ms=now,
-        )
-        return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
 
     async def _create(self, run: Run, records: Sequence[Record]) -> Run:
         identity, spec = run.identity, run.spec
@@ -226,9 +173,9 @@ class Engine:
 
     async def pause_run(self, namespace: Namespace, run: RunId) -> Run:
         """Stop new work of a run. Raises Conflict (WRONG_RUN_STATE)."""
-        identity = (await self._reading.get_run(namespace, run)).identity
-        if (await self._reading.get_run(namespace, run)).view.state is not RunState.PAUSED:
-            await self._scheduler.settle(identity, _pause)
+        present = await self._reading.get_run(namespace, run)
+        if present.view.state is not RunState.PAUSED:
+            await self._scheduler.settle(present.identity, _pause)
         return await self._reading.get_run(namespace, run)
 
     async def resume_run(self, namespace: Namespace, run: RunId) -> Run:
@@ -244,12 +191,11 @@ class Engine:
 
         Raises Conflict (WRONG_RUN_STATE) when the run has ended otherwise.
         """
-        identity = (await self._reading.get_run(namespace, run)).identity
         loop = asyncio.get_running_loop()
         start = loop.time()
-        present = (await self._reading.get_run(namespace, run)).view.state
-        if present not in (RunState.CANCELLED, RunState.CANCELLING):
-            await self._scheduler.settle(identity, _cancel, reason, timeout_ms)
+        present = await self._reading.get_run(namespace, run)
+        if present.view.state not in (RunState.CANCELLED, RunState.CANCELLING):
+            await self._scheduler.settle(present.identity, _cancel, reason, timeout_ms)
         ended = await self._reading.wait_run(namespace, run, timeout_ms / 1000 + _CANCEL_MARGIN_S)
         elapsed_ms = int((loop.time() - start) * 1000)
         return await self._report(ended, elapsed_ms), ended

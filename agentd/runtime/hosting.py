@@ -1,4 +1,4 @@
-"""What hosts report: registrations, outcomes, progress, and the lack of them.
+"""What hosts report: registrations, outcomes and progress.
 
 Nothing here decides about a run: an outcome is handed to it as a posting, and counts once it is
 durable. What does not count is kept as evidence.
@@ -27,22 +27,17 @@ from agentd.agent.hosting import (
 )
 from agentd.agent.ids import HostId, Namespace
 from agentd.agent.state import State
-from agentd.agent.tool import CallErrorReason, Tool
 from agentd.errors import Conflict, Exhausted, Reason
 from agentd.runtime.hosts import Hosts
-from agentd.runtime.leases import Lease, LeaseLimits, Leases, completed, given_up
-from agentd.runtime.ports import Clock, Journal, Record
+from agentd.runtime.leases import Lease, Leases, completed
+from agentd.runtime.manifests import Manifests
 from agentd.runtime.reading import Reading
 from agentd.runtime.scheduler import Scheduler
 from agentd.runtime.watch import CallProgress, Delta, Watches
-from agentd.tools.registry import Registry, decode_manifest, encode_manifest
 from agentd.tools.schema import compile_result
 
 MAX_EVIDENCE = 64
 """Late completions kept for one run."""
-
-_TOOL = "tool"
-_PAGE = 1_000
 
 
 class Hosting:
@@ -51,25 +46,19 @@ class Hosting:
     def __init__(
         self,
         *,
-        journal: Journal,
-        registry: Registry,
+        manifests: Manifests,
         scheduler: Scheduler,
         reading: Reading,
         watches: Watches,
         hosts: Hosts,
         leases: Leases,
-        clock: Clock,
-        limits: LeaseLimits,
     ) -> None:
-        self._journal = journal
-        self._registry = registry
+        self._manifests = manifests
         self._scheduler = scheduler
         self._reading = reading
         self._watches = watches
         self._hosts = hosts
         self._leases = leases
-        self._clock = clock
-        self._limits = limits
 
     async def watch_calls(
         self, registration: Registration
@@ -79,7 +68,7 @@ class Hosting:
         Raises InvalidRequest for a manifest that is not valid, and Conflict (HOST_REPLACED) when
         the host has connected again.
         """
-        await self.register_tools(registration.namespace, registration.tools)
+        await self._manifests.register(registration.namespace, registration.tools)
         async with aclosing(self._hosts.connect(registration)) as instructions:
             async for batch in instructions:
                 yield batch
@@ -122,55 +111,6 @@ class Hosting:
     ) -> Sequence[LeaseStatus]:
         """Extend leases to a full term from now."""
         return [await self._extend(namespace, lease) for lease in leases]
-
-    async def register_tools(self, namespace: Namespace, tools: Sequence[Tool]) -> None:
-        """Check manifests and make them known, durably."""
-        manifests = self._registry.register(namespace, tools, time_ms=self._clock.now_ms())
-        if manifests:
-            records = [
-                Record(_TOOL, namespace, manifest.digest, encode_manifest(manifest))
-                for manifest in manifests
-            ]
-            await self._journal.put(records)
-            self._registry.stored(manifests)
-
-    async def restore_tools(self) -> None:
-        """Take in the manifests that the journal holds."""
-        for namespace in await self._journal.namespaces(_TOOL):
-            after = ""
-            while records := await self._journal.list_newest(
-                _TOOL, namespace, after=after, limit=_PAGE
-            ):
-                self._registry.restore(
-                    decode_manifest(namespace, record.id, record.body) for record in records
-                )
-                after = records[-1].id
-
-    async def sweep(self) -> None:
-        """Expire leases and time calls out, for as long as the daemon lives."""
-        while True:
-            await asyncio.sleep(self._limits.sweep_s)
-            now = self._clock.now_ms()
-            for lease in self._leases:
-                self._look_at(lease, now)
-
-    def _look_at(self, lease: Lease, now: int) -> None:
-        if lease.stop_ms and lease.stop_ms <= now:
-            self._give_up(lease, CallErrorReason.TIMEOUT, "it did not stop in time")
-        elif lease.expire_ms <= now:
-            message = f"host {lease.host} was lost: its lease was not extended"
-            self._give_up(lease, CallErrorReason.HOST_LOST, message)
-        elif not lease.stop_ms and lease.invocation.deadline_ms <= now:
-            lease.timed_out = True
-            deadline_ms = now + self._limits.stop_grace_ms
-            self._hosts.ask_to_stop(lease, "the call timed out", deadline_ms)
-
-    def _give_up(self, lease: Lease, reason: CallErrorReason, message: str) -> None:
-        """Have the run record that an attempt ended without an outcome. The lease stays until it
-        has: a completion that arrives first still counts."""
-        lease.stop_ms = 0
-        lease.expire_ms = self._clock.now_ms() + self._limits.lease_ms
-        self._scheduler.settle_soon(lease.run, given_up, lease, reason, message)
 
     async def _complete(self, namespace: Namespace, completion: Completion) -> LeaseStatus:
         ref = completion.lease
@@ -218,7 +158,7 @@ class Hosting:
             known = await self._reading.find(namespace, ref.run)
             result = LeaseResult.STALE_LEASE if known else LeaseResult.NOT_FOUND
             return LeaseStatus(ref, result)
-        lease.expire_ms = self._clock.now_ms() + self._limits.lease_ms
+        self._hosts.extend(lease)
         return LeaseStatus(ref, LeaseResult.OK, lease.expire_ms)
 
 

@@ -201,6 +201,10 @@ class Hosts:
                 Cancellation(asked.run, asked.call, asked.attempt, asked.token, reason, deadline_ms)
             )
 
+    def extend(self, lease: Lease) -> None:
+        """Let a lease last for a full term from now."""
+        lease.expire_ms = self._clock.now_ms() + self._limits.lease_ms
+
     def release(self, run: RunIdentity, call: CallId) -> None:
         """Drop the lease of a call that has an outcome, and offer its room to the next."""
         lease = self._leases.remove(run, call)

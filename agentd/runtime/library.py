@@ -1,6 +1,5 @@
 """Keep agents: their names, their revisions, and what remains of the deleted ones."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +9,7 @@ from agentd.agent.ids import DEFAULT_AGENT, AgentId, Namespace
 from agentd.agent.spec import Agent
 from agentd.errors import AlreadyExists, Conflict, NotFound, Reason
 from agentd.runtime.claims import KeyedLocks, RequestClaims, request_digest
+from agentd.runtime.kept import Kept
 from agentd.runtime.ports import Clock, Entropy, Journal, Record
 
 CHANGEABLE = frozenset(
@@ -54,7 +54,7 @@ class Library:
         self._default_agent = default_agent
         self._locks = KeyedLocks()
         self._newest: dict[tuple[Namespace, AgentId], Agent] = {}
-        self._kept: OrderedDict[tuple[Namespace, AgentId, int], Agent] = OrderedDict()
+        self._kept: Kept[tuple[Namespace, AgentId, int], Agent] = Kept(MAX_CACHED)
         """Revisions, which never change, that runs have asked for."""
         self._writes = 0
 
@@ -112,9 +112,7 @@ class Library:
             record = await self._journal.get(_AGENT, namespace, agent, revision)
             if record is None or not record.body:
                 raise _unknown_revision(agent, revision, 0)
-            kept = self._kept[place] = _decode_agent(record)
-            if len(self._kept) > MAX_CACHED:
-                self._kept.popitem(last=False)
+            kept = self._kept.keep(place, _decode_agent(record))
         return kept
 
     async def list_agents(self, namespace: Namespace, *, after: str, limit: int) -> Sequence[Agent]:

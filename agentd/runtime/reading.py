@@ -1,7 +1,6 @@
 """Read runs and their calls as they stand, in memory or in the journal."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from agentd.agent.run import Run
 from agentd.agent.tool import CallState
 from agentd.errors import NotFound, Reason
 from agentd.runtime.driver import Driver
+from agentd.runtime.kept import Kept
 from agentd.runtime.leases import Leases
 from agentd.runtime.ports import Journal, RunQuery, StoredRun
 from agentd.runtime.scheduler import Scheduler
@@ -28,7 +28,7 @@ class Reading:
         self._journal = journal
         self._scheduler = scheduler
         self._leases = leases
-        self._ended: OrderedDict[tuple[Namespace, RunId], Run] = OrderedDict()
+        self._ended: Kept[tuple[Namespace, RunId], Run] = Kept(ENDED_RUNS)
         self._waiters: dict[RunKey, list[asyncio.Future[None]]] = {}
 
     async def get_run(self, namespace: Namespace, run: RunId) -> Run:
@@ -95,10 +95,8 @@ class Reading:
         """Tell everybody who waits for a run that it has ended, and keep it at hand: it is read
         more often now than later, and changes only when it is brought back."""
         identity = driver.identity
-        self._ended[identity.namespace, identity.id] = driver.run
-        if len(self._ended) > ENDED_RUNS:
-            self._ended.popitem(last=False)
-        for waiter in self._waiters.pop(driver.identity.key, ()):
+        self._ended.keep((identity.namespace, identity.id), driver.run)
+        for waiter in self._waiters.pop(identity.key, ()):
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -12,10 +12,12 @@ from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
 from agentd.runtime.driver import Driver
 from agentd.runtime.engine import Engine
+from agentd.runtime.expiry import Expiry
 from agentd.runtime.hosting import Hosting
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
+from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Entropy, Journal, Models
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
@@ -70,6 +72,7 @@ class Runtime:
         leases = Leases()
         timers = Timers(clock)
         self.registry = Registry()
+        self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
         self.watches = Watches(journal, limits.watches)
@@ -87,26 +90,21 @@ class Runtime:
         )
         self.reading = Reading(journal, self.scheduler, leases)
         self.hosting = Hosting(
-            journal=journal,
-            registry=self.registry,
+            manifests=self.manifests,
             scheduler=self.scheduler,
             reading=self.reading,
             watches=self.watches,
             hosts=self.hosts,
             leases=leases,
-            clock=clock,
-            limits=limits.leases,
         )
+        self._expiry = Expiry(self.scheduler, self.hosts, leases, clock, limits.leases)
         self.engine = Engine(
             journal=journal,
-            library=self.library,
             sessions=self.sessions,
             claims=claims,
             starting=self._starting,
             scheduler=self.scheduler,
             reading=self.reading,
-            hosts=self.hosts,
-            clock=clock,
             entropy=entropy,
             limits=limits.runs,
         )
@@ -121,11 +119,11 @@ class Runtime:
             ready = asyncio.Event()
             tasks = [
                 group.create_task(self.scheduler.serve(ready.set)),
-                group.create_task(self.hosting.sweep()),
+                group.create_task(self._expiry.keep()),
             ]
             try:
                 await ready.wait()
-                await self.hosting.restore_tools()
+                await self.manifests.restore()
                 self._recovery.take_over(await self.journal.unfinished_runs())
                 tasks.append(group.create_task(self._recovery.resume()))
                 yield

@@ -75,6 +75,11 @@ class Scheduler:
         """The runs that have not ended."""
         return len(self._unfinished)
 
+    @property
+    def draining(self) -> bool:
+        """Whether the daemon is going down."""
+        return self._around.draining
+
     def unfinished(self) -> Sequence[RunIdentity]:
         """Return the runs that have not ended, oldest first."""
         return list(self._unfinished.values())
@@ -162,9 +167,10 @@ class Scheduler:
             self._start(self.driver(run))
 
     async def drain(self, timeout_s: float) -> bool:
-        """Start nothing new, and wait until nothing is in progress inside this process; return
-        whether that came about in time."""
+        """Start nothing new here or at a host, and wait until nothing is in progress inside this
+        process; return whether that came about in time."""
         self._around.draining = True
+        self._around.hosts.drain()
         for driver in self._drivers.values():
             driver.wake()
         try:
@@ -200,8 +206,6 @@ class Scheduler:
                 await driver.drive()
                 while driver.pending:
                     await driver.drive()
-            except* AgentdError as group:
-                self._fail(driver, _first(group))
             except* Exception as group:  # noqa: BLE001 - whatever it is, the others go on
                 self._fail(driver, _first(group))
             else:

@@ -1,24 +1,25 @@
 """Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from agentd.agent.budget import Budget
 from agentd.agent.events import GrantedTool, RunStarted
-from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity
+from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, SessionId
 from agentd.agent.message import Message, ModelInfo, Purpose
+from agentd.agent.run import Run, RunView
 from agentd.agent.spec import Agent, RunSpec
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
 from agentd.protocol.machine import estimate_tokens
+from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery
 from agentd.tools.registry import Registry, digest_of
 
 CONVERSATIONS = 64
-"""Conversations, and instructions of agents, that are kept at hand."""
+"""Conversations that are kept at hand."""
 
 
 class RunLimits(msgspec.Struct, frozen=True):
@@ -32,6 +33,21 @@ class RunLimits(msgspec.Struct, frozen=True):
     """Attempts of one model turn."""
     call_attempts: int = 3
     """Attempts of one call that may be repeated."""
+
+
+class NewRun(msgspec.Struct, frozen=True):
+    """A run to be created: checked, but with no default filled in."""
+
+    namespace: Namespace
+    id: RunId | None
+    goal: str
+    agent: AgentId
+    agent_revision: int = 0
+    session: SessionId | None = None
+    model: str = ""
+    tools: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Starting:
@@ -53,8 +69,7 @@ class Starting:
         self._registry = registry
         self._clock = clock
         self._limits = limits
-        self._conversations: OrderedDict[RunIdentity, Sequence[Message]] = OrderedDict()
-        self._instructions: OrderedDict[tuple[Namespace, AgentId, int], str] = OrderedDict()
+        self._conversations: Kept[RunIdentity, Sequence[Message]] = Kept(CONVERSATIONS)
 
     def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
         """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
@@ -62,6 +77,30 @@ class Starting:
         info = self._models.resolve(model or agent.models.get(Purpose.EXECUTION, ""))
         self._registry.match(agent.namespace, (*agent.tools, *patterns))
         return info
+
+    async def describe(self, request: NewRun, run_id: RunId) -> Run:
+        """Return the run that a request asks for, defaults filled in.
+
+        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND) and Conflict (NO_MODEL).
+        """
+        agent = await self._library.get_agent(
+            request.namespace, request.agent, request.agent_revision
+        )
+        self.check(agent, request.model, request.tools)
+        budget = request.budget.over(agent.budget).over(self._limits.budget)
+        now = self._clock.now_ms()
+        key = self._journal.next_run_key()
+        identity = RunIdentity(key, request.namespace, run_id, agent.id, request.session)
+        spec = RunSpec(
+            goal=request.goal,
+            agent_revision=agent.revision,
+            budget=budget,
+            model=request.model,
+            tools=request.tools,
+            annotations=request.annotations,
+            create_time_ms=now,
+        )
+        return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
 
     async def start(self, identity: RunIdentity, spec: RunSpec) -> RunStarted:
         """Return the fact that a run starts with.
@@ -93,14 +132,8 @@ class Starting:
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
-        place = (identity.namespace, identity.agent, revision)
-        known = self._instructions.get(place)
-        if known is None:
-            agent = await self._library.get_kept_agent(*place)
-            known = self._instructions[place] = agent.instructions
-            if len(self._instructions) > CONVERSATIONS:
-                self._instructions.popitem(last=False)
-        return known
+        agent = await self._library.get_kept_agent(identity.namespace, identity.agent, revision)
+        return agent.instructions
 
     async def transcript(self, identity: RunIdentity, previous: RunId | None) -> Transcript:
         """Return a run's transcript as of its newest event."""
@@ -141,9 +174,7 @@ class Starting:
 
     def remember(self, identity: RunIdentity, messages: Sequence[Message]) -> None:
         """Keep the conversation of an ended run at hand."""
-        self._conversations[identity] = messages
-        if len(self._conversations) > CONVERSATIONS:
-            self._conversations.popitem(last=False)
+        self._conversations.keep(identity, messages)
 
     async def _previous(self, identity: RunIdentity) -> RunId | None:
         if identity.session is None:

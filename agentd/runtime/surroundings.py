@@ -1,6 +1,5 @@
 """What every run of a daemon shares."""
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -10,6 +9,7 @@ from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import RunIdentity
 from agentd.runtime.asking import Asking
 from agentd.runtime.hosts import Hosts
+from agentd.runtime.kept import Kept
 from agentd.runtime.ports import Clock, Journal
 from agentd.runtime.starting import Starting
 from agentd.tools.registry import Registry
@@ -41,14 +41,14 @@ class Surroundings(msgspec.Struct):
     """Called at the points where a crash is tested."""
     draining: bool = False
     """Whether nothing new may start."""
-    _toolkits: OrderedDict[tuple[str, ...], Toolkit] = msgspec.field(default_factory=OrderedDict)
+    _toolkits: Kept[tuple[str, ...], Toolkit] = msgspec.field(
+        default_factory=lambda: Kept(TOOLKITS)
+    )
 
     def toolkit(self, granted: Sequence[GrantedTool]) -> Toolkit:
         """Return the toolkit of runs that were granted these tools. Most runs share theirs."""
         key = tuple(f"{tool.alias} {tool.digest}" for tool in granted)
         toolkit = self._toolkits.get(key)
         if toolkit is None:
-            toolkit = self._toolkits[key] = build_toolkit(self.registry, granted)
-            if len(self._toolkits) > TOOLKITS:
-                self._toolkits.popitem(last=False)
+            toolkit = self._toolkits.keep(key, build_toolkit(self.registry, granted))
         return toolkit

@@ -24,9 +24,9 @@ from agentd.agent.message import Purpose
 from agentd.agent.spec import Agent, OnUnknown, ProtocolKind, Session
 from agentd.agent.tool import EffectClass, Tool
 from agentd.errors import Reason, Unsupported, invalid_field
-from agentd.runtime.engine import NewRun
 from agentd.runtime.library import CHANGEABLE
 from agentd.runtime.ports import RunQuery, Selector
+from agentd.runtime.starting import NewRun
 from agentd.services import checks
 from agentd.services.checks import KIB, MIB
 from agentd.services.convert_event import KINDS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from agentd.agent.message import ModelInfo
-from agentd.runtime.engine import Engine
+from agentd.runtime.scheduler import Scheduler
 from agentd.services import checks, convert
 from agentd.services.caller import Caller
 from agentd.v1 import system_service_pb2 as pb
@@ -36,8 +36,8 @@ class Info(msgspec.Struct, frozen=True):
 class SystemService:
     """The methods of `agentd.v1.SystemService`."""
 
-    def __init__(self, engine: Engine, info: Callable[[], Info], *, drain_ms: int) -> None:
-        self._engine = engine
+    def __init__(self, scheduler: Scheduler, info: Callable[[], Info], *, drain_ms: int) -> None:
+        self._scheduler = scheduler
         self._info = info
         self._drain_ms = drain_ms
 
@@ -65,4 +65,4 @@ class SystemService:
         timeout_ms = self._drain_ms
         if request.HasField("timeout"):
             timeout_ms = checks.duration_ms(request.timeout, "timeout", most_ms=MAX_DRAIN_MS)
-        return pb.DrainResponse(complete=await self._engine.drain(timeout_ms / 1000))
+        return pb.DrainResponse(complete=await self._scheduler.drain(timeout_ms / 1000))

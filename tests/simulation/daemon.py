@@ -147,7 +147,7 @@ class Daemon:
     async def _register(self, runtime: Runtime) -> None:
         while True:
             try:
-                await runtime.hosting.register_tools(NAMESPACE, LOCAL)
+                await runtime.manifests.register(NAMESPACE, LOCAL)
             except AgentdError:
                 await asyncio.sleep(0.1)
             else:

@@ -23,10 +23,11 @@ from agentd.agent.run import Run
 from agentd.agent.spec import Agent, OnUnknown, Session
 from agentd.agent.tool import CallState
 from agentd.errors import AgentdError, Exhausted, Reason
-from agentd.runtime.engine import CancelReport, NewRun
+from agentd.runtime.engine import CancelReport
 from agentd.runtime.ports import RunQuery, Selector
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.sessions import SessionView
+from agentd.runtime.starting import NewRun
 from tests.simulation.daemon import ConnectionLost, Daemon
 from tests.simulation.tools import truth
 from tests.simulation.world import NAMESPACE, World

@@ -73,7 +73,7 @@ def check_live(world: World, runtime: Runtime) -> None:
 
 def check_idle(runtime: Runtime) -> None:
     """Once every run has ended, nothing of them is left in memory."""
-    leases = list(runtime.hosting._leases)
+    leases = list(runtime.hosts._leases)
     require(not leases, f"leases are left: {leases}")
     in_use = {place: host.in_use for place, host in runtime.hosts._connections.items()}
     require(not any(in_use.values()), f"room is lost: {in_use}")

@@ -12,7 +12,6 @@ NESTING = 3
 
 ALLOWED = {
     "agentd/runtime/engine.py:Engine.__init__ parameters": "it joins the parts of the runtime",
-    "agentd/runtime/hosting.py:Hosting.__init__ parameters": "it joins the parts of the runtime",
     "tests/fakes/runs.py:create_run parameters": "each test names the one thing it is about",
 }
 """What may be larger, as `path:name kind`, and why. Sizes in lines have no exceptions; many

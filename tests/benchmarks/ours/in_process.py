@@ -24,12 +24,11 @@ from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunId
 from agentd.agent.tool import EffectClass
 from agentd.context.models.script import parse_script
-from agentd.runtime.engine import NewRun
 from agentd.runtime.journal.schema import database_path
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.ports import Selector
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
-from agentd.runtime.starting import RunLimits
+from agentd.runtime.starting import NewRun, RunLimits
 from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from tests.benchmarks.machine import resident_bytes
@@ -100,7 +99,7 @@ async def bench(
     runtime = Runtime(outside, RuntimeLimits(runs=RunLimits(budget=Budget())))
     try:
         async with runtime.serving():
-            await runtime.hosting.register_tools(DEFAULT_NAMESPACE, [manifest(effect)])
+            await runtime.manifests.register(DEFAULT_NAMESPACE, [manifest(effect)])
             spare_the_collector()  # as the daemon does when it is ready
             yield Bench(directory, journal, runtime)
     finally:

@@ -14,8 +14,8 @@ from agentd.agent.message import (
 )
 from agentd.agent.run import Run
 from agentd.agent.spec import Session
-from agentd.runtime.engine import NewRun
 from agentd.runtime.runtime import Outside, Runtime
+from agentd.runtime.starting import NewRun
 from agentd.runtime.system import SystemEntropy
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.runs import FixedClock

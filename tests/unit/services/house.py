@@ -99,7 +99,7 @@ async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> Async
                 EventService(runtime.watches),
                 ToolService(runtime.registry, runtime.hosts),
                 ToolHostService(runtime.hosting),
-                SystemService(runtime.engine, lambda: info_of(runtime, models), drain_ms=1000),
+                SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
             )
     finally:
         await journal.close()
@@ -115,7 +115,7 @@ def info_of(runtime: Runtime, models: ScriptedModels) -> Info:
         connected_host_count=runtime.hosts.connected_count,
         models=models.list(),
         default_model=models.resolve("").name,
-        draining=runtime.engine.draining,
+        draining=runtime.scheduler.draining,
         process_id=42,
         max_request_bytes=4_194_304,
         runtime_versions={"python": "3.11"},
