@@ -1,8 +1,7 @@
 """Check JSON against JSON Schema (2020-12), and say in one sentence what is wrong with it."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, lru_cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,26 +10,23 @@ from agentd.agent.tool import Tool
 from agentd.errors import invalid_field
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+    from jsonschema_rs import ValidationError
+    from jsonschema_rs import Validator as Checker
 
 MAX_SCHEMA_BYTES = 256 * 1024
 """The longest schema that is accepted."""
 MAX_VALUE_BYTES = 1024 * 1024
 """The longest arguments or result that are accepted."""
 MAX_DEPTH = 64
-"""The deepest nesting of JSON: a checker takes several Python frames for each level."""
+"""The deepest nesting of JSON."""
 MAX_SENTENCE = 400
 """The longest sentence that is given to a model, in characters."""
 MAX_COMPILED = 4096
 """The most compiled schemas that are kept."""
+MAX_BACKTRACKS = 100_000
+"""Steps of one match of a pattern, about 10 ms; a text that needs more does not match."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_NAMED_SCHEMAS = frozenset(
-    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
-)
-"""Keywords whose value maps free names to schemas."""
-_PLAIN_DATA = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose value is data, in which `$ref` means nothing."""
 _NOTHING_PERMITTED = '{"type":"object","additionalProperties":false}'
 """What an empty schema of arguments stands for."""
 
@@ -42,16 +38,12 @@ class _Refusal(Exception):
 class Validator:
     """A compiled schema."""
 
-    __slots__ = ("_errors", "_fallback", "_subject")
+    __slots__ = ("_checker", "_fallback", "_schema", "_subject")
 
-    def __init__(
-        self,
-        subject: str,
-        errors: Callable[[Any], Iterator["ValidationError"]] | None,
-        fallback: str,
-    ) -> None:
+    def __init__(self, subject: str, schema: Any, checker: "Checker | None", fallback: str) -> None:
         self._subject = subject
-        self._errors = errors
+        self._schema = schema
+        self._checker = checker
         self._fallback = fallback
 
     def check(self, text: str) -> str | None:
@@ -60,17 +52,9 @@ class Validator:
             value = _decode(text or self._fallback, MAX_VALUE_BYTES)
         except _Refusal as refusal:
             return f"{self._subject}: {refusal}"
-        if self._errors is None:
+        if self._checker is None or self._checker.is_valid(value):
             return None
-        try:
-            if next(self._errors(value), None) is None:
-                return None
-            return _sentence(self._subject, self._errors(value))
-        except (RecursionError, OverflowError):
-            return (
-                f"{self._subject}: cannot be checked, because the schema refers to itself or to "
-                "numbers beyond measure"
-            )
+        return _sentence(self._subject, self._schema, list(self._checker.iter_errors(value)))
 
 
 def check_schema(text: str, field: str, *, of_object: bool = False) -> None:
@@ -85,9 +69,7 @@ def check_schema(text: str, field: str, *, of_object: bool = False) -> None:
     try:
         schema = _decode(text, MAX_SCHEMA_BYTES)
         _check_dialect(schema, of_object=of_object)
-        _check_against_dialect(schema)
-        for subschema in _walk(schema):
-            _check_subschema(schema, subschema)
+        _checker(schema)
     except _Refusal as refusal:
         raise invalid_field(field, str(refusal)) from None
 
@@ -103,25 +85,43 @@ def compile_result(tool: Tool) -> Validator:
 
 
 @lru_cache(maxsize=MAX_COMPILED)
-def _compile(schema: str, subject: str, fallback: str) -> Validator:
-    if not schema:
-        return Validator(subject, None, fallback)
-    return Validator(subject, _checker(_decode(schema, MAX_SCHEMA_BYTES)).iter_errors, fallback)
+def _compile(text: str, subject: str, fallback: str) -> Validator:
+    if not text:
+        return Validator(subject, None, None, fallback)
+    schema = _decode(text, MAX_SCHEMA_BYTES)
+    return Validator(subject, schema, _checker(schema), fallback)
 
 
-def _checker(schema: Any) -> Any:
-    # Imported at the first schema: 67 ms and 10 MB that a daemon without tools does not pay.
-    from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from referencing import Registry  # noqa: PLC0415
+def _checker(schema: Any) -> "Checker":
+    # Imported at the first schema: 19 ms and 9 MB that a daemon without tools does not pay.
+    from jsonschema_rs import (  # noqa: PLC0415
+        Draft202012Validator,
+        FancyRegexOptions,
+        ValidationError,
+    )
 
-    # An empty registry: without one, the library would fetch what a schema refers to.
-    return Draft202012Validator(schema, registry=Registry())
+    try:
+        return Draft202012Validator(
+            schema,
+            offline=True,
+            validate_formats=False,
+            pattern_options=FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
+        )
+    except ValidationError as error:
+        raise _Refusal(_fault_of_schema(error)) from None
 
 
-@cache
-def _dialect_checker() -> Any:
-    checker = _checker({})
-    return type(checker)(type(checker).META_SCHEMA)
+def _fault_of_schema(error: "ValidationError") -> str:
+    from jsonschema_rs import ValidationErrorKind as Kind  # noqa: PLC0415
+
+    match error.kind:
+        case Kind.Referencing():
+            cause = error.message.partition(" and retrieving")[0]
+            return f"has a reference that leads out of it, or nowhere ({cause})"
+        case Kind.Format(format="regex"):
+            return f"{_quote(error.instance)} is not a regular expression"
+        case _:
+            return _sentence("not a valid schema", {}, [error])
 
 
 def _decode(text: str, limit_bytes: int) -> Any:
@@ -181,93 +181,67 @@ def _check_dialect(schema: Any, *, of_object: bool) -> None:
         raise _Refusal('must have "type": "object"')
 
 
-def _check_against_dialect(schema: Any) -> None:
-    try:
-        if not _dialect_checker().is_valid(schema):
-            raise _Refusal(_sentence("not a valid schema", _dialect_checker().iter_errors(schema)))
-    except RecursionError:
-        raise _Refusal("is nested too deeply") from None
-
-
-def _walk(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and every schema inside it, but not the data it contains."""
-    if type(schema) is list:
-        for item in schema:
-            yield from _walk(item)
-    if type(schema) is not dict:
-        return
-    yield schema
-    for keyword, value in schema.items():
-        if keyword in _NAMED_SCHEMAS and type(value) is dict:
-            for named in value.values():
-                yield from _walk(named)
-        elif keyword not in _PLAIN_DATA:
-            yield from _walk(value)
-
-
-def _check_subschema(root: dict[str, Any], schema: dict[str, Any]) -> None:
-    if schema is not root and "$id" in schema:
-        raise _Refusal("$id is only accepted at the top of a schema")
-    for keyword in ("$ref", "$dynamicRef"):
-        if keyword in schema:
-            _check_reference(root, schema[keyword])
-    patterns = [*schema.get("patternProperties", ())]
-    if "pattern" in schema:
-        patterns.append(schema["pattern"])
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise _Refusal(f"{_quote(pattern)} is not a regular expression ({error})") from None
-
-
-def _check_reference(root: dict[str, Any], reference: str) -> None:
-    from referencing import Registry  # noqa: PLC0415
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415
-    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
-
-    if not reference.startswith("#"):
-        raise _Refusal(f"{_quote(reference)} refers to something outside of the schema")
-    registry: Any = Registry().with_resource("", DRAFT202012.create_resource(root))
-    try:
-        registry.resolver().lookup(reference)
-    except Unresolvable:
-        raise _Refusal(f"{_quote(reference)} refers to nothing in the schema") from None
-
-
-def _sentence(subject: str, errors: Iterator["ValidationError"]) -> str:
+def _sentence(subject: str, schema: Any, errors: Sequence["ValidationError"]) -> str:
     """Describe the error that says most about what is wrong."""
-    from jsonschema.exceptions import best_match  # noqa: PLC0415
-
-    error = best_match(errors)
-    assert error is not None
+    error = _most_telling(errors)
     where = subject + "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
     )
-    return f"{where[: MAX_SENTENCE // 2]}: {_complaint(error)}"[:MAX_SENTENCE]
+    return f"{where[: MAX_SENTENCE // 2]}: {_complaint(error, schema, errors)}"[:MAX_SENTENCE]
 
 
-def _complaint(error: "ValidationError") -> str:
-    rule: Any = error.validator_value
-    instance: Any = error.instance
-    match error.validator, rule:
-        case "type", _:
-            names = rule if isinstance(rule, list) else [rule]
-            return f"must be of type {' or '.join(names)}, but is {_quote(instance)}"
-        case "required", _:
-            missing = [name for name in rule if name not in instance]
+def _most_telling(errors: Sequence["ValidationError"]) -> "ValidationError":
+    """Return the outermost error; of alternatives, the one that fits the value furthest down."""
+    from jsonschema_rs import ValidationErrorKind as Kind  # noqa: PLC0415
+
+    error = min(errors, key=lambda each: len(each.instance_path))
+    match error.kind:
+        case Kind.AnyOf(context=context) | Kind.OneOfNotValid(context=context):
+            branches = [_most_telling(branch) for branch in context if branch]
+            depths = sorted((len(branch.instance_path) for branch in branches), reverse=True)
+            if depths and (len(depths) == 1 or depths[0] > depths[1]):
+                return max(branches, key=lambda each: len(each.instance_path))
+    return error
+
+
+def _complaint(error: "ValidationError", schema: Any, errors: Sequence["ValidationError"]) -> str:
+    from jsonschema_rs import ValidationErrorKind as Kind  # noqa: PLC0415
+
+    match error.kind:
+        case Kind.Type(types=types):
+            return f"must be of type {' or '.join(types)}, but is {_quote(error.instance)}"
+        case Kind.Required():
+            missing = [
+                each.kind.property
+                for each in errors
+                if isinstance(each.kind, Kind.Required)
+                and each.instance_path == error.instance_path
+            ]
             return f"lacks {_list(missing)}"
-        case "additionalProperties", _:
-            known = [*error.schema.get("properties", ())] if isinstance(error.schema, dict) else []
-            extra = [key for key in instance if key not in known]
-            return f"has no use for {_list(extra)}; it takes {_list(known) or 'nothing'}"
-        case "enum", _:
-            return f"must be one of {_list(rule)}, but is {_quote(instance)}"
+        case Kind.AdditionalProperties(unexpected=unexpected):
+            known = _known_properties(schema, error.schema_path)
+            return f"has no use for {_list(unexpected)}; it takes {_list(known) or 'nothing'}"
+        case Kind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
+            return "takes nothing"
+        case Kind.FalseSchema():
+            return "is not accepted here"
+        case Kind.Enum(options=options):
+            return f"must be one of {_list(options)}, but is {_quote(error.instance)}"
         case _:
             return error.message
 
 
-def _list(values: list[Any]) -> str:
+def _known_properties(schema: Any, path: Sequence[str | int]) -> list[Any]:
+    """Return the properties beside the `additionalProperties` that stands at a path."""
+    for part in path[:-1]:
+        try:
+            schema = schema[part]
+        except (KeyError, IndexError, TypeError):
+            return []
+    return [*schema.get("properties", ())] if isinstance(schema, dict) else []
+
+
+def _list(values: Sequence[Any]) -> str:
     return ", ".join(_quote(value) for value in values[:20])
 
 

@@ -56,7 +56,10 @@ def arguments(text: str, schema: str = WEATHER) -> str | None:
             'arguments.units: must be one of "metric", "imperial", but is "kelvin"',
         ),
         ('{"city":"a","days":20}', "arguments.days: 20 is greater than the maximum of 14"),
-        ('{"city":"a","tags":["b","long"]}', "arguments.tags[1]: 'long' is too long"),
+        (
+            '{"city":"a","tags":["b","long"]}',
+            'arguments.tags[1]: "long" is longer than 3 characters',
+        ),
         ('{"city":"a","city":"b"}', 'arguments: has the key "city" twice'),
         ('{"city":NaN}', "arguments: is not valid JSON"),
         ('{"city":1e999}', "arguments: is not valid JSON"),
@@ -91,7 +94,7 @@ def test_sentences_are_bounded() -> None:
 def test_a_tool_without_schema_takes_nothing() -> None:
     assert arguments("", "") is None
     assert arguments("{}", "") is None
-    assert arguments('{"a":1}', "") == 'arguments: has no use for "a"; it takes nothing'
+    assert arguments('{"a":1}', "") == "arguments: takes nothing"
 
 
 def test_results() -> None:
@@ -125,6 +128,7 @@ def test_compiled_once() -> None:
         '{"type":"object","default":{"$ref":"https://example.com"}}',
         '{"type":"object","properties":{"$ref":{"type":"string"},"pattern":{"type":"string"}}}',
         '{"type":"object","patternProperties":{"^a+$":{"pattern":"b"}}}',
+        '{"type":"object","properties":{"a":{"$id":"https://example.com/a"}}}',
         WEATHER,
     ],
 )
@@ -148,12 +152,14 @@ def test_good_schemas(schema: str) -> None:
         ('{"type":"object","required":"a"}', "must be of type array"),
         ('{"type":"object","$schema":"http://json-schema.org/draft-07/schema#"}', "$schema"),
         ('{"type":"object","$schema":1}', "$schema"),
-        ('{"type":"object","$ref":"https://example.com/s"}', "outside of the schema"),
-        ('{"type":"object","$ref":"file:///etc/passwd"}', "outside of the schema"),
-        ('{"type":"object","properties":{"default":{"$ref":"other"}}}', "outside of the schema"),
-        ('{"type":"object","$dynamicRef":"https://example.com/s"}', "outside of the schema"),
-        ('{"type":"object","$ref":"#/$defs/none"}', "refers to nothing"),
-        ('{"type":"object","properties":{"a":{"$id":"https://example.com/a"}}}', "$id"),
+        ('{"type":"object","$ref":"https://example.com/s"}', "leads out of it"),
+        ('{"type":"object","$ref":"file:///etc/passwd"}', "leads out of it"),
+        (
+            '{"type":"object","properties":{"default":{"$ref":"other"}}}',
+            "leads out of it",
+        ),
+        ('{"type":"object","$dynamicRef":"https://example.com/s"}', "leads out of it"),
+        ('{"type":"object","$ref":"#/$defs/none"}', "leads out of it"),
         ('{"type":"object","properties":{"a":{"pattern":"("}}}', "not a regular expression"),
         ('{"type":"object","patternProperties":{"[":true}}', "not a regular expression"),
         ('{"type":"object","description":"' + "x" * MAX_SCHEMA_BYTES + '"}', "bytes"),
@@ -186,9 +192,25 @@ def test_a_reference_is_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_schema_that_refers_to_itself_ends() -> None:
     loop = '{"type":"object","allOf":[{"$ref":"#"}]}'
     check_schema(loop, "s", of_object=True)
-    answer = arguments("{}", loop)
-    assert answer is not None
-    assert "refers to itself" in answer
+    assert arguments("{}", loop) is None
+    assert arguments("[]", loop) == "arguments: must be of type object, but is []"
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "^(a|a)*$", "^(?=a)(a|aa)+$"])
+def test_a_pattern_cannot_hold_the_daemon(pattern: str) -> None:
+    # Matching these by plain backtracking would take longer than the age of the universe.
+    schema = json.dumps({"type": "object", "properties": {"a": {"pattern": pattern}}})
+    check_schema(schema, "s", of_object=True)
+    assert arguments(json.dumps({"a": "a" * 500 + "b"}), schema) is not None
+
+
+def test_alternatives_name_the_one_that_fits_best() -> None:
+    one = {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "one"}}}
+    two = {"type": "object", "properties": {"items": {"items": {"type": "integer"}}}}
+    schema = json.dumps({"type": "object", "anyOf": [one, two]})
+    assert arguments('{"items":[1,"b"]}', schema) == (
+        'arguments.items[1]: must be of type integer, but is "b"'
+    )
 
 
 def test_a_recursive_schema_checks_deep_values() -> None:

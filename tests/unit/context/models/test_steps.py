@@ -2,7 +2,7 @@
 
 import json
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,17 +37,17 @@ WEATHER = Tool(
     ],
 )
 def test_the_schema_permits_a_call_of_a_tool_or_an_answer(step: object, valid: bool) -> None:
-    assert jsonschema.Draft202012Validator(schema([WEATHER])).is_valid(step) is valid
+    assert jsonschema_rs.Draft202012Validator(schema([WEATHER])).is_valid(step) is valid
 
 
 def test_a_loose_schema_leaves_the_arguments_open() -> None:
     step = {"tool": "get_weather", "arguments": {"x": 1}}
-    assert jsonschema.Draft202012Validator(schema([WEATHER], loose=True)).is_valid(step)
+    assert jsonschema_rs.Draft202012Validator(schema([WEATHER], loose=True)).is_valid(step)
 
 
 @pytest.mark.parametrize("text", ["not JSON", "[]", "", "{}"])
 def test_arguments_without_a_schema_are_any_object(text: str) -> None:
-    check = jsonschema.Draft202012Validator(schema([Tool("w", "t", input_schema_json=text)]))
+    check = jsonschema_rs.Draft202012Validator(schema([Tool("w", "t", input_schema_json=text)]))
     assert check.is_valid({"tool": "t", "arguments": {"x": 1}})
     assert not check.is_valid({"tool": "t", "arguments": 1})
 
