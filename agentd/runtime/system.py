@@ -8,6 +8,10 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32, in lower case: sorts as it counts."""
 
 
+PAGE_BYTES = 4096
+"""How much chance is asked for at a time."""
+
+
 class SystemClock:
     """The wall clock."""
 
@@ -17,23 +21,35 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """The operating system's chance."""
+    """The operating system's chance, asked for a page at a time: each time costs as much as making
+    a run's first events."""
+
+    def __init__(self) -> None:
+        self._page = b""
+        self._used = 0
 
     def id(self, prefix: str) -> str:
         """Return `prefix`, 10 characters of time and 8 of chance, of 5 bits each."""
         return (
             prefix
             + _base32(time.time_ns() // 1_000_000, 10)
-            + _base32(int.from_bytes(os.urandom(5)), 8)
+            + _base32(int.from_bytes(self._bytes(5)), 8)
         )
 
     def token(self) -> str:
         """Return 128 bits of chance in hexadecimal."""
-        return os.urandom(16).hex()
+        return self._bytes(16).hex()
 
     def fraction(self) -> float:
         """Return a number in [0, 1)."""
-        return int.from_bytes(os.urandom(6)) / 2**48
+        return int.from_bytes(self._bytes(6)) / 2**48
+
+    def _bytes(self, count: int) -> bytes:
+        """Return bytes that nobody else is given."""
+        start, self._used = self._used, self._used + count
+        if self._used > len(self._page):
+            self._page, start, self._used = os.urandom(PAGE_BYTES), 0, count
+        return self._page[start : self._used]
 
 
 def spare_the_collector() -> None:

@@ -19,9 +19,9 @@ from agentd.errors import Exhausted, OutOfRange, Reason
 from agentd.runtime.ports import Journal, Selector
 from agentd.runtime.recent import Recent
 
-READER_S = 0.00015
+READER_S = 0.0003
 """What a round costs for each reader, about: by so much its successor is put off."""
-SLOWEST_ROUND = 4
+SLOWEST_ROUND = 10
 """By how many times `coalesce_s` rounds are apart at the most."""
 
 
@@ -208,7 +208,7 @@ class Watches:
         index may know an end that has not been published yet, and that is still to be passed on."""
         begun = {
             entry.run.id
-            for entry in self._recent.since(after) or ()
+            for entry in self._recent.since(after, selector.runs) or ()
             if entry.sequence == 1 and entry.run.namespace == selector.namespace
         }
         # What began after the reader's place cannot have ended before it: most watches are of such.
@@ -227,7 +227,7 @@ class Watches:
 
     async def _page(self, selector: Selector, after: int) -> WatchBatch:
         """Return what comes next after a revision: from what is at hand, else from the journal."""
-        recent = self._recent.since(after)
+        recent = self._recent.since(after, selector.runs)
         if recent is not None:
             entries = [entry for entry in recent if selector.matches(entry)]
             return WatchBatch(entries, (), self._revision)
@@ -256,13 +256,20 @@ class Watches:
         return reader.take()
 
     def _publish(self, entries: Sequence[Entry]) -> None:
+        complete: list[_Channel] = []
         for entry in entries:
             for selector, channel in self._interested(entry.run.id):
-                if selector.matches(entry):
-                    channel.entries.append(entry)
-                    self._schedule(channel)
+                if not selector.matches(entry):
+                    continue
+                channel.entries.append(entry)
+                self._schedule(channel)
+                if isinstance(entry.event, RunEnded) and len(selector.runs) == 1:
+                    complete.append(channel)
         self._revision = entries[-1].revision
         self._recent.add(entries)
+        for channel in complete:
+            # Nothing follows that a round could collect, and somebody waits for the end.
+            self._pass_on(channel)
 
     def _interested(self, run: RunId) -> Iterable[tuple[Selector, _Channel]]:
         if not self._by_run:
@@ -289,14 +296,18 @@ class Watches:
         served = 0
         for channel in channels:
             channel.scheduled = False
-            batch = WatchBatch(channel.entries, channel.deltas, self._revision)
-            channel.entries, channel.deltas = [], []
-            served += len(channel.readers)
-            for reader in channel.readers:
-                reader.offer(batch, self._limits.backlog)
+            if channel.entries or channel.deltas:
+                self._pass_on(channel)
+                served += len(channel.readers)
         pause_s = self._limits.coalesce_s + served * READER_S
         longest_s = self._limits.coalesce_s * SLOWEST_ROUND
         self._next_flush = asyncio.get_running_loop().time() + min(pause_s, longest_s)
+
+    def _pass_on(self, channel: _Channel) -> None:
+        batch = WatchBatch(channel.entries, channel.deltas, self._revision)
+        channel.entries, channel.deltas = [], []
+        for reader in channel.readers:
+            reader.offer(batch, self._limits.backlog)
 
     @contextmanager
     def _joined(

@@ -9,10 +9,12 @@ from typing import assert_never
 from agentd.agent.call import Call
 from agentd.agent.hosting import Abandon, Reconciled, ReconciledFailure, Resolution, Retry
 from agentd.agent.ids import RunId, RunKey
+from agentd.agent.run import Run
 from agentd.agent.tool import CallState
 from agentd.errors import invalid_field
 from agentd.runtime.engine import Engine
-from agentd.runtime.reading import Reading
+from agentd.runtime.kept import Kept
+from agentd.runtime.reading import ENDED_RUNS, Reading
 from agentd.services import checks, convert, parse
 from agentd.services.caller import Caller
 from agentd.services.pages import cut, parse_page
@@ -42,6 +44,8 @@ class RunService:
     def __init__(self, engine: Engine, reading: Reading) -> None:
         self._engine = engine
         self._reading = reading
+        self._ended: Kept[RunKey, tuple[Run, pb.GetRunResponse]] = Kept(ENDED_RUNS)
+        """Answers at hand: a run that has ended stays as it is, and is often asked for."""
 
     async def CreateRun(self, request: pb.CreateRunRequest, caller: Caller) -> pb.CreateRunResponse:
         """Create a run, and answer as soon as it is durable."""
@@ -55,7 +59,13 @@ class RunService:
     async def GetRun(self, request: pb.GetRunRequest, caller: Caller) -> pb.GetRunResponse:
         """Return a run."""
         run = await self._reading.get_run(caller.namespace, parse.run_id(request.name))
-        return pb.GetRunResponse(run=convert.run(run))
+        kept = self._ended.get(run.identity.key)
+        if kept and kept[0] is run:
+            return kept[1]
+        response = pb.GetRunResponse(run=convert.run(run))
+        if run.view.state.ended:
+            self._ended.keep(run.identity.key, (run, response))
+        return response
 
     async def ListRuns(self, request: pb.ListRunsRequest, caller: Caller) -> pb.ListRunsResponse:
         """List runs, newest first."""

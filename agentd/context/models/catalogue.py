@@ -32,6 +32,10 @@ _MODULES = {
 }
 
 
+_OPENED_AT_MOST = 256
+"""Adapters that are kept at hand; clients may name any number of models."""
+
+
 class Streaming(Protocol):
     """What every adapter's model can do."""
 
@@ -60,6 +64,8 @@ class Catalogue:
         self._providers = {provider.name: provider for provider in settings.providers}
         self._connections: dict[str, Connection] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
+        self._opened: dict[str, Streaming] = {}
+        """Adapters at hand: looking a model up costs as much as the rest of a request."""
 
     def resolve(self, name: str) -> ModelInfo:
         """Return a model by `provider/model`, by a bare name that a provider lists, or the default
@@ -84,6 +90,9 @@ class Catalogue:
 
         Raises ModelError (AUTHENTICATION or INVALID_REQUEST) when it cannot be used.
         """
+        opened = self._opened.get(name)
+        if opened is not None:
+            return opened
         found = self._find(name)
         if found is None:
             raise ModelError(ModelErrorKind.INVALID_REQUEST, f"there is no model {name[:80]!r}")
@@ -97,7 +106,10 @@ class Catalogue:
         async with self._connecting.setdefault(key, asyncio.Lock()):
             if key not in self._connections:
                 self._connections[key] = await _connect(provider, model)
-        return self._connections[key].model(model)
+        if len(self._opened) >= _OPENED_AT_MOST:
+            self._opened.clear()
+        adapter = self._opened[name] = self._connections[key].model(model)
+        return adapter
 
     def list(self) -> Sequence[ModelInfo]:
         """Return the models that are known by name, ordered by name."""
@@ -114,6 +126,7 @@ class Catalogue:
             for connection in self._connections.values():
                 stack.push_async_callback(connection.close)
             self._connections = {}
+            self._opened = {}
 
     def _resolve_default(self) -> ModelInfo:
         if self._default:

@@ -41,3 +41,25 @@ def test_a_large_entry_is_not_kept_nor_what_came_before_it() -> None:
     kept.add([entry(1), entry(2, recent.LARGE_BYTES + 1), entry(3)])
     assert revisions(kept, 1) is None
     assert revisions(kept, 2) == [3]
+
+
+def test_the_entries_of_some_runs_are_found_alone() -> None:
+    other = RunIdentity(RunKey(2), DEFAULT_NAMESPACE, RunId("r2"), DEFAULT_AGENT)
+    kept = Recent(0)
+    kept.add(
+        [
+            Entry(number, other if number % 3 == 0 else RUN, number, 0, RunPaused())
+            for number in range(1, recent.ENTRIES + 4)
+        ]
+    )
+
+    def of(*runs: RunIdentity) -> list[int] | None:
+        found = kept.since(recent.ENTRIES - 3, [run.id for run in runs])
+        return None if found is None else [each.revision for each in found]
+
+    newest = list(range(recent.ENTRIES - 2, recent.ENTRIES + 4))
+    assert of(other) == [number for number in newest if number % 3 == 0]
+    assert of(RUN) == [number for number in newest if number % 3]
+    assert of(RUN, other) == newest
+    assert kept.since(2, [RUN.id]) is None
+    assert kept.since(3, [RunId("r3")]) == []

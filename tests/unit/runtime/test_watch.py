@@ -13,6 +13,7 @@ from agentd.runtime.ports import Checkpoint, Selector
 from agentd.runtime.watch import Watches, WatchLimits
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.runs import FixedClock, create_run
+from tests.simulation.loop import VirtualLoop
 
 Listener = Callable[[Sequence[Entry]], None]
 
@@ -124,3 +125,27 @@ async def test_a_revision_that_was_not_reached_is_refused() -> None:
     with pytest.raises(OutOfRange) as refused:
         await anext(watches.watch(Selector(DEFAULT_NAMESPACE), after_revision=7))
     assert refused.value.metadata == {"newest_revision": "0"}
+
+
+def test_an_end_does_not_wait_for_the_next_round() -> None:
+    async def main() -> None:
+        loop, journal = asyncio.get_running_loop(), MemoryJournal(FixedClock())
+        watches = Watches(journal)
+        run = await create_run(journal, "r1")
+        others = watches.watch(Selector(DEFAULT_NAMESPACE), after_revision=-1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(anext(others))
+            followed = group.create_task(
+                follow(watches, Selector(DEFAULT_NAMESPACE, frozenset([run.id])))
+            )
+            await asyncio.sleep(1.0)
+            await journal.append(run, 1, (MessagePosted("more"),))
+            await asyncio.sleep(0.001)  # The message began a pause between rounds.
+            events = (RunCancelling(RunState.CANCELLED), RunEnded(RunState.CANCELLED))
+            await journal.append(run, 2, events, Checkpoint(RunView(RunState.CANCELLED)))
+            began = loop.time()
+            assert await followed == [1, 2, 3, 4]
+            assert loop.time() == began
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
