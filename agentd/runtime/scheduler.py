@@ -221,6 +221,7 @@ class Scheduler:
         self.on_ended(driver)
         if self._unfinished.pop(driver.identity.key, None) == driver.identity:
             self._around.hosts.forget(driver.identity)
+            self._timers.forget(driver.identity)
             self._let_begin(self._turns.leave(driver.identity))
 
     def _let_begin(self, run: RunIdentity | None) -> None:
