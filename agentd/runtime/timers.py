@@ -12,7 +12,7 @@ SPARE = 64
 
 
 class Timers:
-    """When runs are to be woken, and when their wall time is used up: a run has one time of each."""
+    """When runs are to be woken, and when their wall time is used up. A run has one of each."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
