@@ -53,6 +53,8 @@ def test_a_judgement_says_what_decided() -> None:
     assert judge([own], needs, NO_LABELS, outward=False) == Judgement(
         ALLOW, needs, "tool.use:files/read", "allow tool.use:*"
     )
+    two = layer("ask fs.read:/a/b", "ask fs.read:/a/*")
+    assert judge([two], ["fs.read:/a/*"], NO_LABELS, outward=False).rule == "ask fs.read:/a/b"
     denied = judge([own], [*needs, "fs.read:/b"], NO_LABELS, outward=False)
     assert (denied.decision, denied.need, denied.rule) == (DENY, "fs.read:/b", "")
 

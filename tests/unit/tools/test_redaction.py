@@ -118,6 +118,11 @@ def test_ordinary_text_stays_the_same_object(redactor: Redactor) -> None:
     assert Redactor({}).redact(ORDINARY) is ORDINARY
 
 
+def test_escapes_of_nothing_are_left_alone(redactor: Redactor) -> None:
+    text = r"%C0%80 %e0%80%80 %F7%BF%BF%BF %c3 %zz \ud800 \ud83d\ud83d \udd11 \u12 \x41 %"
+    assert redactor.redact(text) is text
+
+
 def test_random_text_has_no_false_positives(redactor: Redactor) -> None:
     pick = random.Random(3)
     for alphabet in (string.printable, string.hexdigits + "\n", string.ascii_letters + "+/=%\\u0"):
@@ -151,6 +156,11 @@ def test_values_that_overlap_leave_no_part_of_either() -> None:
     assert redactor.redact("abcdefgh12341234ijklmnop") == "[secret left][secret right]"
     assert redactor.redact("<cdefgh12>") == "<[secret part]>"
     assert Redactor({"a": ["abababab"]}).redact("xababababababx") == "x[secret a]x"
+
+
+def test_an_escape_is_not_cut_in_two() -> None:
+    redacted = Redactor({"token": ["nabcdefgh"]}).redact(json.dumps("x\nabcdefgh"))
+    assert json.loads(redacted) == "x[secret token]"
 
 
 def test_former_values_are_redacted_too() -> None:

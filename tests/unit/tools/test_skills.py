@@ -65,6 +65,10 @@ async def failure(reader: SkillReader, **arguments: str) -> str:
     return outcome.message
 
 
+def descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
 def test_finds_skills_and_tells_of_them_in_a_line_each(root: Path) -> None:
     put(root, "a1", "\ufeff---\r\nname: a1\r\ndescription: 'One'\r\n---\r\nbody")
     put(root, "b", "---\nname: b\ndescription: D\nallowed-tools: [web/fetch, files/read]\n---")
@@ -246,7 +250,7 @@ def test_the_manifest_has_schemas() -> None:
 async def test_no_descriptor_stays_open(root: Path) -> None:
     os.mkfifo(root / "pdf" / "fifo")
     reader = SkillReader(discover([str(root)]).skills)
-    before = len([*Path("/proc/self/fd").iterdir()])
+    before = descriptors()
     for file in ("SKILL.md", "fifo", "references", "references/no.md", "no/such/file"):
         await read(reader, skill="pdf", file=file)
-    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert descriptors() == before
