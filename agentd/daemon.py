@@ -30,25 +30,15 @@ from agentd.carriers.relay import (
 )
 from agentd.config import Config, load
 from agentd.context.models.catalogue import Catalogue
-from agentd.context.models.settings import (
-    Adapter,
-    ModelSettings,
-    ModelsSettings,
-    ProviderSettings,
-)
 from agentd.errors import AgentdError
 from agentd.lock import lock_socket
 from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.leases import LeaseLimits
 from agentd.runtime.ports import Model
-from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
-from agentd.runtime.scheduler import SchedulerLimits
-from agentd.runtime.starting import RunLimits
+from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
-from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
 from agentd.services.event_service import EventService
 from agentd.services.registry import Method, method_table
@@ -57,6 +47,7 @@ from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
+from agentd.settings import models_settings, runtime_limits
 
 RETENTION_INTERVAL_S = 600.0
 MODELS_AGE_S = 1.0
@@ -339,72 +330,3 @@ def serve(
         sys.stderr.write(f"agentd: {error}\n")
         code = 1
     return code
-
-
-def models_settings(config: Config) -> ModelsSettings:
-    """Return what the configuration says about models."""
-    providers = tuple(
-        ProviderSettings(
-            name,
-            Adapter(provider.kind),
-            base_url=provider.base_url,
-            key=key.reveal() if (key := provider.key()) else "",
-            key_variable=f"{name.upper()}_API_KEY",
-            models=_model_settings(config, name, provider.models),
-            default_model=provider.default_model,
-            idle_timeout_s=provider.idle_timeout_s,
-            directory=config.state.models_directory,
-            concurrency=provider.concurrency,
-            threads=provider.threads,
-        )
-        for name, provider in config.models.providers.items()
-    )
-    script = config.models.scripted.file
-    if script is not None:
-        model = ModelSettings(script.stem, path=script)
-        providers = (*providers, ProviderSettings("scripted", Adapter.SCRIPTED, models=(model,)))
-    return ModelsSettings(providers, config.models.default)
-
-
-def _model_settings(
-    config: Config, provider: str, names: tuple[str, ...]
-) -> tuple[ModelSettings, ...]:
-    """Return the models of a provider that the configuration lists, describes or prices."""
-    prefix = f"{provider}/"
-    described = [*config.models.details, *config.models.prices]
-    listed = [*names, *(name.removeprefix(prefix) for name in described if name.startswith(prefix))]
-    settings = []
-    for name in dict.fromkeys(listed):
-        details = config.models.details.get(prefix + name)
-        prices = config.models.prices.get(prefix + name)
-        settings.append(
-            ModelSettings(
-                name,
-                details.context_tokens if details else 0,
-                details.max_output_tokens if details else 0,
-                prices.nanos() if prices else None,
-                details.effort if details else "",
-                details.path if details else None,
-            )
-        )
-    return tuple(settings)
-
-
-def runtime_limits(config: Config) -> RuntimeLimits:
-    """Return the bounds of the runtime."""
-    runs = config.runs
-    return RuntimeLimits(
-        RunLimits(
-            budget=runs.budget.limits(),
-            max_parallel_calls=runs.max_parallel_calls,
-            model_attempts=runs.model_attempts,
-            call_attempts=runs.call_attempts,
-        ),
-        SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
-        LeaseLimits(int(runs.lease_s * 1000)),
-        WatchLimits(
-            config.watch.coalesce_ms / 1000,
-            config.watch.page_events,
-            config.watch.backlog_events,
-        ),
-    )
