@@ -24,6 +24,9 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_ATTEMPTS = 8
 """How often an open is tried again that met with a rename."""
 
+KERNEL_TREES = ("/proc", "/sys", "/dev")
+"""What the kernel shows here is the daemon's own: its environment, its memory, its descriptors."""
+
 _OPENAT2 = 437
 """The same number on every architecture that Python runs on but alpha; include/uapi/asm-generic."""
 _RESOLVE_NO_MAGICLINKS = 0x02

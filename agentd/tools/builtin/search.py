@@ -1,8 +1,8 @@
 """The tools that find files: by name, and by what is in them."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
@@ -109,7 +109,7 @@ class _Walk:
     scanned: int = 0
     cut_short: str = ""
 
-    def files(self, folder: int, prefix: str = "", depth: int = 1) -> Iterator[tuple[str, int]]:
+    def files(self, folder: int, prefix: str = "", depth: int = 1) -> Generator[tuple[str, int]]:
         """Yield the path of each regular file, and a descriptor of the folder that it is in."""
         with os.scandir(folder) as found:
             entries = sorted(
@@ -166,8 +166,9 @@ def search(arguments: SearchArguments, job: Job) -> SearchResult:
     pattern = compile_lines(arguments.pattern, ignore_case=arguments.ignore_case)
     include = compile_glob(arguments.include)
     walk, scan = _Walk(job.halt), _Scan(pattern, arguments.limit, job.halt)
-    owner = expected_owner(job.reach("fs.read", arguments.path, "/**"), job.workspace)
     count = 0
+    with told(arguments.path):
+        owner = expected_owner(job.reach("fs.read", arguments.path, "/**"), job.workspace)
     with _walked(arguments.path, job, walk) as files:
         for path, folder in files:
             if not include.search(os.fsencode(path)):
@@ -184,12 +185,17 @@ def search(arguments: SearchArguments, job: Job) -> SearchResult:
 
 @contextmanager
 def _walked(path: str, job: Job, walk: _Walk) -> Iterator[Iterator[tuple[str, int]]]:
+    """Open a folder and yield a walk through it; through a file, one that finds it alone."""
     real = job.reach("fs.read", path, "/**")
-    with (
-        told(path),
-        open_folder(real, job.workspace) as folder,
-        closing(walk.files(folder)) as files,
-    ):
+    parent, name = os.path.split(real)
+    with told(path), ExitStack() as stack:
+        try:
+            folder = stack.enter_context(open_folder(real, job.workspace))
+        except NotADirectoryError:
+            folder = stack.enter_context(open_folder(parent, job.workspace))
+            files: Iterator[tuple[str, int]] = iter(((name, folder),))
+        else:
+            files = stack.enter_context(closing(walk.files(folder)))
         yield files
 
 

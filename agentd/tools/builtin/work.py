@@ -17,16 +17,13 @@ import msgspec
 
 from agentd.agent.hosting import Failed, Invocation, InvocationKind, Outcome
 from agentd.agent.tool import Tool
-from agentd.tools.builtin.beneath import is_beneath
+from agentd.tools.builtin.beneath import KERNEL_TREES, is_beneath
 from agentd.tools.builtin.frame import Refused, decode, succeeded
 
 MAX_THREADS = 4
 """The most calls that work at the same time; the others wait."""
 WORK_S = 20.0
 """How long a thread may look for files before it returns what it has found."""
-
-_KERNELS = ("/proc", "/sys", "/dev")
-"""What the kernel shows here is the daemon's own: its environment, its memory, its descriptors."""
 
 
 class HasPath(Protocol):
@@ -122,15 +119,7 @@ class Job:
 
     def reach(self, kind: str, path: str, beneath: str = "") -> str:
         """Return where a path leads to, if the call was granted that. Raises Refused."""
-        try:
-            real = os.path.realpath(_named(path, self.workspace))
-        except (OSError, ValueError):
-            raise Refused(f"{path!r} is not a path") from None
-        if any(is_beneath(real, kernel) for kernel in _KERNELS):
-            raise Refused(f"{path!r} belongs to the kernel: only files on disk can be opened")
-        if _permission(kind, real, beneath) not in self.granted:
-            raise Refused(f"{path!r} leads to {real!r}, for which the call has no {kind}")
-        return real
+        return reach(kind, path, self.workspace, self.granted, beneath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +168,19 @@ def path_needs(kind: str, path: str, workspace: str, beneath: str = "") -> Seque
     except (OSError, ValueError):
         real = named  # Such as one with a NUL, which no rule allows.
     return tuple(dict.fromkeys(_permission(kind, place, beneath) for place in (named, real)))
+
+
+def reach(kind: str, path: str, workspace: str, granted: frozenset[str], beneath: str = "") -> str:
+    """Return where a path leads to, if that was granted. Raises Refused."""
+    try:
+        real = os.path.realpath(_named(path, workspace))
+    except (OSError, ValueError):
+        raise Refused(f"{path!r} is not a path") from None
+    if any(is_beneath(real, kernel) for kernel in KERNEL_TREES):
+        raise Refused(f"{path!r} belongs to the kernel: only files on disk can be opened")
+    if _permission(kind, real, beneath) not in granted:
+        raise Refused(f"{path!r} leads to {real!r}, for which the call has no {kind}")
+    return real
 
 
 def _named(path: str, workspace: str) -> str:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from agentd.agent.ids import Namespace, RunId
 from agentd.errors import InvalidRequest, invalid_field
-from agentd.tools.builtin.beneath import is_beneath, open_beneath, open_root
+from agentd.tools.builtin.beneath import KERNEL_TREES, is_beneath, open_beneath, open_root
 from agentd.tools.builtin.frame import Refused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_KERNELS = ("/proc", "/sys", "/dev")
 
 
 def make_workspace(root: str, namespace: Namespace, run: RunId, owner: int | None = None) -> str:
@@ -46,7 +45,7 @@ def check_workspace(path: str, field: str) -> str:
     """
     if not path.startswith("/") or path != os.path.normpath(path) or "\0" in path:
         raise invalid_field(field, "must be an absolute path without '.', '..' and '//'")
-    if path.startswith("//") or path == "/" or any(is_beneath(path, top) for top in _KERNELS):
+    if path.startswith("//") or path == "/" or any(is_beneath(path, top) for top in KERNEL_TREES):
         raise invalid_field(field, f"{path!r} cannot be the folder of a run")
     if "*" in path:
         raise invalid_field(field, "must not have '*' in it: permissions would mean other folders")
