@@ -154,7 +154,7 @@ def read_descriptor(
     descriptor: int, name: str, owner: int | None = None
 ) -> tuple[bytes, os.stat_result]:
     """Return all of a regular file and close it. Raises Refused and OSError as `read_file`."""
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         found = os.fstat(descriptor)
         _check_regular(found, name, owner)
         if found.st_size > MAX_FILE_BYTES:
@@ -163,10 +163,12 @@ def read_descriptor(
                 "a command can take a part of it"
             )
         chunks, room = [], MAX_FILE_BYTES
-        while room and (chunk := file.read(room)):
+        while room and (chunk := os.read(descriptor, room)):
             chunks.append(chunk)
             room -= len(chunk)
         return b"".join(chunks), found
+    finally:
+        os.close(descriptor)
 
 
 class Replacement(msgspec.Struct, frozen=True):
@@ -265,7 +267,11 @@ def _open_or_make(folder: int, name: str) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=folder)
     inner = open_beneath(folder, name, _FOLDER)
-    _hand_over(inner, os.fstat(folder))
+    try:
+        _hand_over(inner, os.fstat(folder))
+    except OSError:
+        os.close(inner)
+        raise
     return inner
 
 

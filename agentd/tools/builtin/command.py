@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,12 @@ GRACE_S = 5.0
 """Between the request to end and the kill."""
 MAX_OUTPUT_BYTES = 64 * 1024
 """Kept of standard output, and of standard error; some 16,000 tokens each."""
+
+Host: TypeAlias = Annotated[
+    str,
+    Meta(max_length=260, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*:[1-9][0-9]{0,4}$"),
+]
+"""In the one form that permissions and the sandbox's proxy read alike."""
 
 _IN_FOLDER = 'cd -- "$1" && shift && exec "$@"'
 
@@ -70,7 +76,7 @@ class OnlineArguments(RunArguments, frozen=True, forbid_unknown_fields=True, kw_
     """Arguments of process/run-online."""
 
     network: Annotated[
-        list[str],
+        list[Host],
         Meta(
             min_length=1,
             max_length=32,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from agentd.agent.hosting import Failed, Invocation, InvocationKind, Outcome, Succeeded
@@ -66,3 +67,8 @@ async def failure(
     outcome = await call(tool, workspace, arguments, **more)
     assert isinstance(outcome, Failed), outcome
     return outcome.message
+
+
+def names(folder: Path) -> list[str]:
+    """Return what is in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())

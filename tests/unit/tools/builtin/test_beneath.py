@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from agentd.tools.builtin.beneath import (
 )
 from agentd.tools.builtin.frame import Refused
 from agentd.tools.builtin.work import reach
+from tests.unit.tools.builtin.calls import names
 
 OPENS = int(os.environ.get("AGENTD_RACE_OPENS", "20000"))
 """How many opens race against the links; a release runs 400,000."""
@@ -82,7 +83,9 @@ def checked_then_opened(path: str, workspace: str, granted: frozenset[str]) -> b
 
 
 @pytest.mark.timeout(240)
-def test_no_open_escapes_from_flipping_links(race: Path) -> None:
+def test_no_open_escapes_from_flipping_links(
+    race: Path, record_property: Callable[[str, object], None]
+) -> None:
     root = str(race)
     granted = frozenset({f"fs.read:{race}/x", f"fs.read:{race}/d/secret"})
     seen = {b"good": 0, SECRET: 0, b"": 0}
@@ -92,7 +95,7 @@ def test_no_open_escapes_from_flipping_links(race: Path) -> None:
                 seen[guarded(("x", "d/secret")[number % 2], root, granted)] += 1
             except Refused:
                 seen[b""] += 1
-    print(f"opened, escaped, refused: {list(seen.values())}")
+    record_property("opened, escaped, refused", list(seen.values()))
     assert seen[SECRET] == 0
     assert seen[b"good"] > 0
     assert seen[b""] > 0
@@ -124,7 +127,7 @@ def test_no_write_escapes_from_flipping_links(race: Path) -> None:
                 written += 1
             except Refused:
                 pass
-    assert os.listdir(race.parent / "out") == ["secret"]
+    assert names(race.parent / "out") == ["secret"]
 
 
 @pytest.mark.parametrize("path", ["link", "link/secret", "../out/secret", "/etc/passwd", ".."])
@@ -169,7 +172,7 @@ def test_a_large_file_is_refused_by_its_size(race: Path) -> None:
         read_file(f"{race}/sparse", str(race))
     with (race / "sparse").open("wb") as file:
         file.truncate(5 * 1024**3)
-    with pytest.raises(Refused, match="bytes|too large"), told("sparse"):
+    with pytest.raises(Refused, match=r"bytes|too large"), told("sparse"):
         read_file(f"{race}/sparse", str(race))
 
 
@@ -191,7 +194,7 @@ def test_a_file_is_replaced_with_its_mode_and_without_remains(race: Path) -> Non
     assert before.st_size == 3
     assert (race / "tool").read_bytes() == b"new"
     assert (race / "tool").stat().st_mode & 0o7777 == 0o750
-    assert sorted(os.listdir(race)) == ["d", "good", "tool", "x"]
+    assert names(race) == ["d", "good", "tool", "x"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -210,7 +213,7 @@ def test_a_replacement_that_is_stopped_leaves_nothing(race: Path) -> None:
     with pytest.raises(Refused, match="stopped"):
         replace_file(Replacement(f"{race}/x", b"new"), str(race), stop)
     assert (race / "x").read_bytes() == b"good"
-    assert sorted(os.listdir(race)) == ["d", "good", "x"]
+    assert names(race) == ["d", "good", "x"]
 
 
 def test_a_file_that_changed_meanwhile_is_not_replaced(race: Path) -> None:
@@ -237,12 +240,16 @@ def test_the_workspace_itself_and_what_is_above_it_are_no_files(race: Path) -> N
 
 def test_descriptors_are_closed(race: Path) -> None:
     def count() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(names(Path("/proc/self/fd")))
+
+    def stop() -> None:
+        raise Refused("stopped")
 
     before = count()
-    for name in ("x", "missing", "d", "good/x"):
+    for name in ("x", "a/b", "d", "good/x", "missing/../x"):
         with pytest.raises(Refused), told(name):
-            replace_file(Replacement(f"{race}/{name}", b"y"), str(race), lambda: 1 / 0)
+            replace_file(Replacement(f"{race}/{name}", b"y"), str(race), stop)
+    for name in ("none", "d", "good/x"):
         with pytest.raises(Refused), told(name):
-            read_file(f"{race}/{name}/", str(race))
+            read_file(f"{race}/{name}", str(race))
     assert count() == before

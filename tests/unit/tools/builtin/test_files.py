@@ -12,7 +12,7 @@ from agentd.agent.tool import EffectClass
 from agentd.tools.builtin.files import MAX_ENTRIES, MAX_TEXT_BYTES
 from agentd.tools.builtin.frame import LocalTool
 from agentd.tools.schema import check_schema, compile_arguments
-from tests.unit.tools.builtin.calls import call, failure, invocation, result
+from tests.unit.tools.builtin.calls import call, failure, invocation, names, result
 
 Tools = dict[str, LocalTool]
 
@@ -111,7 +111,7 @@ async def test_simulation_shows_and_changes_nothing(tools: Tools, workspace: Pat
         "size_bytes": 3,
         "diff": "--- a/new/f\n+++ b/new/f\n@@ -0,0 +1 @@\n+hi\n",
     }
-    assert os.listdir(workspace) == ["f"]
+    assert names(workspace) == ["f"]
     assert (workspace / "f").read_text() == "a\nb\n"
 
 
@@ -166,7 +166,7 @@ def test_needs_name_the_path_and_where_it_leads(tools: Tools, workspace: Path) -
     (workspace / "out").symlink_to("/etc")
     needs = [
         tools["read"].needs({"path": path}, str(workspace))
-        for path in ("data/x", "link/x", "out/passwd", "../up", "/srv/./a//b", "")
+        for path in ("data/x", "link/x", "out/passwd", "../up", "/srv/./a//b", ".")
     ]
     assert needs == [
         [f"fs.read:{workspace}/data/x"],
@@ -185,7 +185,7 @@ def test_needs_name_the_path_and_where_it_leads(tools: Tools, workspace: Path) -
 
 
 def test_needs_never_raise(tools: Tools) -> None:
-    for path in ("\0", "a" * 5000, "\ud800", "~", "x/../../.."):
+    for path in ("\0", "a" * 4096, "\ud800", "~", "x/../../.."):
         assert tools["read"].needs({"path": path}, "/w")
 
 
@@ -216,7 +216,6 @@ async def test_nothing_of_the_kernel_is_read(tools: Tools, workspace: Path, path
         (".", "is a folder"),
         ("loop", "symbolic link"),
         ("nul\0", "not a path"),
-        ("half\ud800", "Failed|not a path|arguments"),
     ],
 )
 async def test_failures_are_sentences(
@@ -225,7 +224,7 @@ async def test_failures_are_sentences(
     (workspace / "f").touch()
     (workspace / "loop").symlink_to("loop")
     message = await failure(tools["read"], workspace, {"path": path})
-    assert any(part in message for part in reason.split("|"))
+    assert reason in message
 
 
 async def test_a_cancelled_call_leaves_no_work_behind(tools: Tools, workspace: Path) -> None:
@@ -233,14 +232,14 @@ async def test_a_cancelled_call_leaves_no_work_behind(tools: Tools, workspace: P
         (workspace / f"d{number}").mkdir()
         (workspace / f"d{number}" / "f").write_text("x" * 1000)
     made = invocation(tools["search"], workspace, {"pattern": "y"})
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(names(Path("/proc/self/fd")))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(_ended(tools["search"], made))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
     assert task.cancelled()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(names(Path("/proc/self/fd"))) == descriptors
 
 
 async def _ended(tool: LocalTool, made: Any) -> None:
@@ -251,9 +250,7 @@ async def test_the_event_loop_goes_on_meanwhile(tools: Tools, workspace: Path) -
     (workspace / "f").write_text("a" * 200_000)
     ticks = 0
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            call(tools["search"], workspace, {"pattern": "((a?){20}){20}b"})
-        )
+        task = group.create_task(call(tools["search"], workspace, {"pattern": "((a?){20}){20}b"}))
         while not task.done():
             await asyncio.sleep(0.001)
             ticks += 1
