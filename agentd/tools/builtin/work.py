@@ -174,8 +174,10 @@ def reach(kind: str, path: str, workspace: str, granted: frozenset[str], beneath
     """Return where a path leads to, if that was granted. Raises Refused."""
     try:
         real = os.path.realpath(_named(path, workspace))
-    except (OSError, ValueError):
+    except ValueError:
         raise Refused(f"{path!r} is not a path") from None
+    except OSError:
+        raise Refused(f"{path!r} changed while it was looked at: try again") from None
     if any(is_beneath(real, kernel) for kernel in KERNEL_TREES):
         raise Refused(f"{path!r} belongs to the kernel: only files on disk can be opened")
     if _permission(kind, real, beneath) not in granted:

@@ -1,6 +1,7 @@
 """Call a tool of the daemon as the runtime does, with what it needs or with less."""
 
 import json
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,9 @@ async def failure(
 def names(folder: Path) -> list[str]:
     """Return what is in a folder, in order."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def is_running(mark: str) -> bool:
+    """Tell whether a process has this in its arguments."""
+    found = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True)
+    return mark in found.stdout

@@ -74,9 +74,9 @@ def checked_then_opened(path: str, workspace: str, granted: frozenset[str]) -> b
     """Open as the tools must not: the check is right, and over too soon."""
     del granted
     named = f"{workspace}/{path}"
-    if not os.path.realpath(named).startswith(f"{workspace}/"):
-        raise Refused("leads out")
     try:
+        if not os.path.realpath(named).startswith(f"{workspace}/"):
+            raise Refused("leads out")
         return Path(named).read_bytes()
     except OSError:
         raise Refused("is not there") from None

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from agentd.tools.builtin.command import MAX_OUTPUT_BYTES, command_tools
 from agentd.tools.builtin.frame import LocalTool
 from agentd.tools.sandbox.profile import Tier
 from agentd.tools.sandbox.sandbox import Sandbox, probe
-from tests.unit.tools.builtin.calls import call, failure, invocation, result
+from tests.unit.tools.builtin.calls import call, failure, invocation, is_running, result
 
 
 @pytest.fixture
@@ -162,21 +161,15 @@ async def test_a_cancelled_command_is_gone(run: LocalTool, room: Path) -> None:
     line = f"(setsid sh -c 'sleep 100; : {mark}') & echo go > ready; sleep 100; : {mark}"
     made = invocation(run, room, {"line": line})
 
-    def is_running() -> bool:
-        found = subprocess.run(
-            ["ps", "ax", "-o", "args"], capture_output=True, text=True, check=True
-        )
-        return mark in found.stdout
-
     async def run_it() -> None:
         await run(made)
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(run_it())
         await asyncio.to_thread((room / "ready").read_text)
-        assert is_running()
+        assert is_running(mark)
         task.cancel()
-    assert not is_running()
+    assert not is_running(mark)
 
 
 @pytest.mark.parametrize("host", ["example.com", "*:443", "[::1]:80", "A.com:1", "a?:1", "a.com:0"])

@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
-import subprocess
+import os
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from agentd.tools.builtin.content import (
     read_type,
 )
 from agentd.tools.builtin.frame import Refused
+from tests.unit.tools.builtin.calls import is_running
 
 
 async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
@@ -100,25 +102,37 @@ async def test_text_is_decoded_and_cut() -> None:
         await read_text(b"PNG\0", read_type(""), raw=False)
 
 
-def converters() -> bool:
-    found = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True, check=True)
-    return str(content.READABLE) in found.stdout
+@pytest.fixture
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a script in the place of the converter that says when it runs, and does not end."""
+    script = tmp_path / "converter.py"
+    script.write_text(
+        "import pathlib, time\n"
+        "pathlib.Path(f'{__file__}.runs').write_text('now')\n"
+        "time.sleep(100)\n"
+    )
+    os.mkfifo(f"{script}.runs")
+    monkeypatch.setattr(content, "READABLE", script)
+    return script
 
 
-async def test_a_conversion_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "READABLE_S", 0.05)
+async def convert() -> None:
+    await read_text(b"<p>", read_type("text/html"), raw=False)
+
+
+async def test_a_conversion_that_takes_too_long_is_killed(
+    converter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "READABLE_S", 0.3)
     with pytest.raises(Refused, match="in time"):
-        await read_text(b"<a><b><div>" * 100_000, read_type("text/html"), raw=False)
-    assert not converters()
+        await convert()
+    assert not is_running(str(converter))
 
 
-async def test_a_cancelled_conversion_is_killed() -> None:
-    async def convert() -> None:
-        await read_text(b"<a><b><div>" * 100_000, read_type("text/html"), raw=False)
-
+async def test_a_cancelled_conversion_is_killed(converter: Path) -> None:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(convert())
-        while not converters():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(Path(f"{converter}.runs").read_text)
+        assert is_running(str(converter))
         task.cancel()
-    assert not converters()
+    assert not is_running(str(converter))

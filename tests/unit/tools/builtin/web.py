@@ -31,6 +31,8 @@ class Site:
     connections: int = 0
     requests: list[str] = field(default_factory=list)
     """The heads of requests."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request is there."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a connection is over."""
 
@@ -40,6 +42,7 @@ class Site:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.requests.append(head)
+            self.asked.set()
             page = self.pages.get(head.split(" ")[1])
             if page is None:
                 await reader.read()
