@@ -13,7 +13,15 @@ from agentd.agent.permission import Labels
 from agentd.agent.tool import EffectClass, Tool
 from agentd.errors import AgentdError
 from agentd.tools.builtin.files import Path
-from agentd.tools.builtin.frame import LocalTool, Refused, Shapes, decode, manifest_of, succeeded
+from agentd.tools.builtin.frame import (
+    LocalTool,
+    Refused,
+    Shapes,
+    decode,
+    manifest_of,
+    succeeded,
+    unfit,
+)
 from agentd.tools.builtin.work import path_needs, reach
 from agentd.tools.sandbox.profile import Command, Finished, Limits, Profile, Tier
 
@@ -130,6 +138,8 @@ class CommandTool:
 
     async def __call__(self, invocation: Invocation) -> Outcome:
         """Run a command to its end."""
+        if answer := unfit(self.manifest, invocation):
+            return answer
         try:
             arguments = decode(invocation.arguments_json, self.arguments)
             profile = compile_profile(

@@ -7,7 +7,7 @@ import zlib
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from importlib.util import find_spec
 
 import msgspec
 
@@ -19,7 +19,8 @@ MAX_TEXT_CHARACTERS = 100_000
 """The longest text that a model is given; some 25,000 tokens."""
 READABLE_S = 15.0
 """How long a page may take to become readable."""
-READABLE = Path(__file__).with_name("readable.py")
+READABLE = "agentd.tools.builtin.readable"
+"""The script that does it. It is run by its path, since `-I` leaves out where we are found."""
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _TEXT = frozenset(
@@ -127,7 +128,10 @@ async def read_text(body: bytes, kind: MediaType, *, raw: bool) -> Text:
 
 async def _readable(body: bytes, charset: str) -> Text:
     """Convert a page in a process of its own."""
-    argv = (sys.executable, "-I", str(READABLE), charset, str(MAX_TEXT_CHARACTERS))
+    script = find_spec(READABLE)
+    assert script is not None
+    assert script.origin is not None
+    argv = (sys.executable, "-I", script.origin, charset, str(MAX_TEXT_CHARACTERS))
     try:
         async with asyncio.timeout(READABLE_S):
             code, output = await _run(argv, body)

@@ -21,7 +21,7 @@ from agentd.agent.tool import EffectClass
 from agentd.errors import AgentdError
 from agentd.tools.addresses import Endpoint, check_address, resolve
 from agentd.tools.builtin.content import read_body, read_text, read_type
-from agentd.tools.builtin.frame import Refused, Shapes, decode, manifest_of, succeeded
+from agentd.tools.builtin.frame import Refused, Shapes, decode, manifest_of, succeeded, unfit
 from agentd.tools.builtin.urls import MAX_URL, Target, parse_url, redirected
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class FetchTool:
 
     async def __call__(self, invocation: Invocation) -> Outcome:
         """Fetch a page."""
+        if answer := unfit(self.manifest, invocation):
+            return answer
         try:
             arguments = decode(invocation.arguments_json, FetchArguments)
             async with asyncio.timeout(FETCH_S):

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Sequence
+from itertools import accumulate, islice
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -11,13 +12,15 @@ from msgspec import Meta
 from agentd.agent.tool import EffectClass
 from agentd.tools.builtin.beneath import Replacement, open_folder, read_file, replace_file, told
 from agentd.tools.builtin.editing import difference, is_replaced, replace_text
-from agentd.tools.builtin.frame import LocalTool, Refused, Shapes, manifest_of
+from agentd.tools.builtin.frame import MAX_ANSWER_BYTES, LocalTool, Refused, Shapes, manifest_of
 from agentd.tools.builtin.work import FileTool, Job, Threads
 
 MAX_TEXT_BYTES = 96 * 1024
 """The most text of one reading; some 25,000 tokens."""
 MAX_ENTRIES = 1000
 """The most entries of one listing."""
+MAX_COUNTED = 100_000
+"""The most entries that are looked at for it."""
 Path: TypeAlias = Annotated[
     str,
     Meta(
@@ -112,7 +115,7 @@ class ListResult(msgspec.Struct, frozen=True):
 
     entries: list[Entry]
     total: int
-    """How many there are; more than in `entries` if there are too many to list."""
+    """How many there are; more than in `entries` if there are too many to list. At most 100,000."""
 
 
 def read(arguments: ReadArguments, job: Job) -> ReadResult:
@@ -181,8 +184,10 @@ def list_folder(arguments: ListArguments, job: Job) -> ListResult:
     real = job.reach("fs.read", arguments.path)
     with told(arguments.path), open_folder(real, job.workspace) as folder:
         with os.scandir(folder) as found:
-            names = sorted(entry.name for entry in found)
-        entries = [_entry(folder, name) for name in names[:MAX_ENTRIES]]
+            names = sorted(entry.name for entry in islice(found, MAX_COUNTED))
+        sizes = accumulate(len(name) for name in names)
+        fitting = sum(1 for size in islice(sizes, MAX_ENTRIES) if size <= MAX_ANSWER_BYTES)
+        entries = [_entry(folder, name) for name in names[:fitting]]
     return ListResult([entry for entry in entries if entry], len(names))
 
 

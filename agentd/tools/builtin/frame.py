@@ -1,13 +1,24 @@
 """The frame of the daemon's own tools: their manifests, their refusals and their results."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, assert_never
 
 import msgspec
 
-from agentd.agent.hosting import Invocation, Outcome, Succeeded
+from agentd.agent.hosting import (
+    Failed,
+    Invocation,
+    InvocationKind,
+    Outcome,
+    OutcomeUnknown,
+    Succeeded,
+)
 from agentd.agent.permission import NO_LABELS, Labels
 from agentd.agent.tool import EffectClass, Tool
+
+MAX_ANSWER_BYTES = 128 * 1024
+"""The most that a tool collects of names and lines. As JSON it may take six times that, which is
+still less than what a result may have."""
 
 A = TypeVar("A")
 
@@ -58,6 +69,19 @@ def manifest_of(
         simulate=simulate,
         labels=labels,
     )
+
+
+def unfit(manifest: Tool, invocation: Invocation) -> Outcome | None:
+    """Return the answer to a kind of invocation that a tool does not do; None if it does it."""
+    match invocation.kind:
+        case InvocationKind.EXECUTE:
+            return None
+        case InvocationKind.SIMULATE:
+            return None if manifest.simulate else Failed(f"{manifest.path} cannot be simulated")
+        case InvocationKind.RECONCILE:
+            return OutcomeUnknown(f"{manifest.path} keeps no record of what it did")
+        case _:
+            assert_never(invocation.kind)
 
 
 def decode(arguments_json: str, arguments: type[A]) -> A:

@@ -19,7 +19,7 @@ from agentd.tools.builtin.beneath import (
     told,
 )
 from agentd.tools.builtin.files import Path, shown
-from agentd.tools.builtin.frame import LocalTool, Refused, Shapes, manifest_of
+from agentd.tools.builtin.frame import MAX_ANSWER_BYTES, LocalTool, Refused, Shapes, manifest_of
 from agentd.tools.builtin.patterns import Pattern, compile_glob, compile_lines
 from agentd.tools.builtin.work import FileTool, Halt, Job, Threads
 
@@ -150,11 +150,13 @@ def glob(arguments: GlobArguments, job: Job) -> GlobResult:
     pattern = compile_glob(arguments.pattern)
     walk = _Walk(job.halt)
     paths: list[str] = []
+    size = 0
     with _walked(arguments.path, job, walk) as files:
         for path, _ in files:
             if not pattern.search(os.fsencode(path)):
                 continue
-            if len(paths) == MAX_PATHS:
+            size += len(path)
+            if len(paths) == MAX_PATHS or size > MAX_ANSWER_BYTES:
                 walk.cut_short = "limit"
                 break
             paths.append(shown(path))
@@ -216,6 +218,7 @@ class _Scan:
         self.cut_short = ""
         self._pattern = pattern
         self._limit = limit
+        self._size = 0
         self._halt = halt
 
     def file(self, path: str, data: bytes) -> None:
@@ -231,10 +234,12 @@ class _Scan:
             start = match.start()
             line += data.count(b"\n", counted, start)
             counted = start
-            if len(self.matches) == self._limit:
+            found = Line(path, line, _excerpt(data, start))
+            self._size += len(found.path) + len(found.text)
+            if len(self.matches) == self._limit or self._size > MAX_ANSWER_BYTES:
                 self.cut_short = "limit"
                 return
-            self.matches.append(Line(path, line, _excerpt(data, start)))
+            self.matches.append(found)
             position = data.find(b"\n", start) + 1 or len(data)
 
     def _look(self) -> None:

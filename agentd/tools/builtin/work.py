@@ -18,7 +18,7 @@ import msgspec
 from agentd.agent.hosting import Failed, Invocation, InvocationKind, Outcome
 from agentd.agent.tool import Tool
 from agentd.tools.builtin.beneath import KERNEL_TREES, is_beneath
-from agentd.tools.builtin.frame import Refused, decode, succeeded
+from agentd.tools.builtin.frame import Refused, decode, succeeded, unfit
 
 MAX_THREADS = 4
 """The most calls that work at the same time; the others wait."""
@@ -145,6 +145,8 @@ class FileTool(Generic[A]):
 
     async def __call__(self, invocation: Invocation) -> Outcome:
         """Execute or simulate a call in a thread."""
+        if answer := unfit(self.manifest, invocation):
+            return answer
         job = Job(
             invocation.workspace,
             frozenset(invocation.permissions),

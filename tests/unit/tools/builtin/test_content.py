@@ -112,7 +112,8 @@ def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "time.sleep(100)\n"
     )
     os.mkfifo(f"{script}.runs")
-    monkeypatch.setattr(content, "READABLE", script)
+    monkeypatch.setattr(content, "READABLE", "converter")
+    monkeypatch.syspath_prepend(tmp_path)
     return script
 
 

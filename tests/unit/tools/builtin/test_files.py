@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentd.agent.hosting import InvocationKind
+from agentd.agent.hosting import InvocationKind, OutcomeUnknown
 from agentd.agent.tool import EffectClass
 from agentd.tools.builtin.files import MAX_ENTRIES, MAX_TEXT_BYTES
 from agentd.tools.builtin.frame import LocalTool
@@ -225,6 +225,30 @@ async def test_failures_are_sentences(
     (workspace / "loop").symlink_to("loop")
     message = await failure(tools["read"], workspace, {"path": path})
     assert reason in message
+
+
+async def test_answers_are_bounded_whatever_names_there_are(tools: Tools, workspace: Path) -> None:
+    rest = "\x01" * 250  # takes six characters each in JSON
+    for number in range(900):
+        (workspace / f"{number:03}{rest}").write_text("x")
+    for tool, arguments, key in (
+        ("list", {}, "entries"),
+        ("glob", {"pattern": "**"}, "paths"),
+        ("search", {"pattern": "x", "limit": 500}, "matches"),
+    ):
+        found = await result(tools[tool], workspace, arguments)  # which checks its size
+        assert 400 < len(found[key]) < 600
+
+
+@pytest.mark.parametrize("tool", ["read", "write"])
+async def test_only_what_was_declared_is_done(tools: Tools, workspace: Path, tool: str) -> None:
+    arguments = {"path": "f", "content": "x"} if tool == "write" else {"path": "f"}
+    made = invocation(tools[tool], workspace, arguments, kind=InvocationKind.RECONCILE)
+    assert isinstance(await tools[tool](made), OutcomeUnknown)
+    assert names(workspace) == []
+    if tool == "read":
+        how = {"kind": InvocationKind.SIMULATE}
+        assert "cannot be simulated" in await failure(tools[tool], workspace, arguments, **how)
 
 
 async def test_a_cancelled_call_leaves_no_work_behind(tools: Tools, workspace: Path) -> None:
