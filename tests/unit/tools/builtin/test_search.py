@@ -91,7 +91,9 @@ async def test_a_search_can_be_narrowed(tools: Tools, tree: Path) -> None:
     assert "no such" in await failure(tools["search"], tree, {"pattern": "x", "path": "none"})
 
 
-@pytest.mark.parametrize("pattern", ["(", "a{2000}", r"(?=a)", r"(a)\1", "*", r"\pL{1000}"])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a{2000}", r"(?=a)", r"(a)\1", "*", r"(.*a){100}\pL{200}"]
+)
 async def test_a_pattern_that_is_none_is_refused(tools: Tools, tree: Path, pattern: str) -> None:
     assert "RE2" in await failure(tools["search"], tree, {"pattern": pattern})
 
@@ -122,6 +124,8 @@ async def test_a_slow_search_ends_with_what_it_has(
 ) -> None:
     monkeypatch.setattr("agentd.tools.builtin.work.WORK_S", 0.0)
     found = await result(tools["search"], tree, {"pattern": "needle"})
+    assert found["cut_short"] == "time"
+    found = await result(tools["glob"], tree, {"pattern": "*"})
     assert found["cut_short"] == "time"
 
 

@@ -46,6 +46,11 @@ def test_a_url_has_one_form(text: str, url: str, need: str | None) -> None:
         "https:example.com",
         "http://user@a.b/",
         "http://user:password@a.b/",
+        "http://127.1/",
+        "http://2130706433/",
+        "http://0x7f.0.0.1/",
+        "http://0177.0.0.1/",
+        "http://1.2.3.4.5/",
         "http://a.b:0/",
         "http://a.b:65536/",
         "http://a.b:/",
@@ -76,6 +81,12 @@ def test_a_url_has_one_form(text: str, url: str, need: str | None) -> None:
 )
 def test_what_is_no_clear_url_is_refused(text: str) -> None:
     with pytest.raises(Refused):
+        parse_url(text)
+
+
+@pytest.mark.parametrize("text", ["http://a@b.c/", "http://a:d@b.c/", "http://@b.c/"])
+def test_credentials_are_named_as_the_reason(text: str) -> None:
+    with pytest.raises(Refused, match="a user or a password"):
         parse_url(text)
 
 
