@@ -7,8 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from agentd.tools.sandbox.drop import Owner, drop_prefix
@@ -109,16 +108,8 @@ def segment(canary: str) -> Iterator[int]:
         libc.shmctl(number, IPC_RMID, None)
 
 
-def alive(marker: str, *, within_s: float) -> Mapping[int, str]:
-    """Return the processes that have a marker in their command line, once there are none or the
-    time is over."""
-    deadline = time.monotonic() + within_s
-    while (found := _with_marker(marker)) and time.monotonic() < deadline:
-        pass
-    return found
-
-
-def _with_marker(marker: str) -> dict[int, str]:
+def alive(marker: str) -> dict[int, str]:
+    """Return the processes that have a marker in their command line."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

@@ -34,7 +34,8 @@ def read_by_own_link(prey: Prey) -> "str | None":
 @attack
 def read_by_link_chain(prey: Prey) -> "str | None":
     Path("up").symlink_to("..")
-    return said(Path("up/up/up/up/up/up" + prey.secret_path).read_bytes(), prey)
+    Path("higher").symlink_to("up/../../../../../../..")
+    return said(Path("higher" + prey.secret_path).read_bytes(), prey)
 
 
 @attack

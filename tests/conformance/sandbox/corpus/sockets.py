@@ -75,9 +75,8 @@ def send_datagram(prey: Prey) -> "str | None":
         near.settimeout(TIMEOUT_S)
         near.connect(("127.0.0.1", prey.udp_port))
         near.send(b"")
-        near.send(b"")
-        near.recv(1)
-    return "it was answered by UDP"
+        near.send(b"")  # refused if the first one found nobody
+    return "somebody takes its datagrams"
 
 
 @attack
