@@ -23,15 +23,9 @@ PROXY_URL = "http://127.0.0.1:3128"
 SCRATCH_BYTES = 256 * MIB
 _NOBODY = "65534"
 _ROOT_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
-_SETTINGS = (
-    # What programs need to find their libraries, their certificates and themselves.
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/pki",
-    "/etc/ssl",
-)
+_SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache")
+"""What programs need to find each other and their libraries. Every mount costs time."""
+_CERTIFICATES = ("/etc/ca-certificates", "/etc/pki", "/etc/ssl")
 
 
 class System(msgspec.Struct, frozen=True):
@@ -41,6 +35,8 @@ class System(msgspec.Struct, frozen=True):
     """Bound at their own paths."""
     links: tuple[tuple[str, str], ...] = ()
     """(path, target)."""
+    certificates: tuple[str, ...] = ()
+    """Bound for commands that have a network."""
 
 
 class Descriptors(msgspec.Struct, frozen=True):
@@ -75,7 +71,8 @@ def find_system(root: Path = Path("/")) -> System:
         elif here.is_dir():
             folders.append(path)
     folders += [path for path in _SETTINGS if (root / path[1:]).exists()]
-    return System(tuple(folders), tuple(links))
+    certificates = [path for path in _CERTIFICATES if (root / path[1:]).exists()]
+    return System(tuple(folders), tuple(links), tuple(certificates))
 
 
 def build_arguments(
@@ -89,7 +86,7 @@ def build_arguments(
     return Vector(
         options=(
             *_isolation(descriptors),
-            *_system(system),
+            *_system(system, networked=descriptors.proxy is not None),
             *_own_folders(profile.limits, descriptors),
             *_granted(descriptors),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
@@ -140,8 +137,8 @@ def _isolation(descriptors: Descriptors) -> Iterator[str]:
     )
 
 
-def _system(system: System) -> Iterator[str]:
-    for path in system.folders:
+def _system(system: System, *, networked: bool) -> Iterator[str]:
+    for path in (*system.folders, *(system.certificates if networked else ())):
         yield from ("--ro-bind", path, path)
     for path, target in system.links:
         yield from ("--symlink", target, path)

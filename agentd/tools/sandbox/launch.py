@@ -69,7 +69,7 @@ class BubblewrapLauncher:
             files[BRIDGE_PATH] = Path(__file__).with_name("bridge.py").read_bytes()
         with Opened() as opened:
             opened.grant(profile)
-            wires = _Wires(opened)
+            wires = Wires(opened)
             descriptors = Descriptors(
                 status=wires.status,
                 gate=wires.gate,
@@ -112,7 +112,7 @@ class LandlockLauncher:
             )
         with Opened() as opened:
             opened.grant(profile)
-            wires = _Wires(opened)
+            wires = Wires(opened)
             request = {
                 "argv": command.argv,
                 "environment": {"TMPDIR": profile.workspace, **environment_of(profile)},
@@ -134,7 +134,7 @@ class LandlockLauncher:
             return wires.start(words, streams, profile, self._cgroups)
 
 
-class _Wires:
+class Wires:
     """The two pipes between a supervisor and its `Child`."""
 
     def __init__(self, opened: Opened) -> None:

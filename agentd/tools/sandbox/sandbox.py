@@ -168,7 +168,7 @@ async def probe() -> Sandbox:
             faults.append(f"{tier.name.lower()}: {error}")
             continue
         for launcher in candidates:
-            fault = await _try(launcher, owner)
+            fault = await try_launcher(launcher, owner)
             if fault is None:
                 return Sandbox(launcher, owner=owner, faults=tuple(faults))
             faults.append(f"{tier.name.lower()}: {fault}")
@@ -202,7 +202,7 @@ def landlocks(words: Sequence[str], cgroups: Cgroups | None) -> Sequence[Launche
     ]
 
 
-async def _try(launcher: Launcher, owner: Owner | None) -> str | None:
+async def try_launcher(launcher: Launcher, owner: Owner | None) -> str | None:
     """Run a real command in a folder of its own; return what went wrong."""
     try:
         with tempfile.TemporaryDirectory(prefix="agentd-probe-") as folder:

@@ -126,6 +126,7 @@ _SHARED: dict[str, tuple[int | None, int | None]] = {
     # Ways to others that are not files.
     "bind": (49, 200),
     "connect": (42, 203),
+    "inotify_add_watch": (254, 27),
     "mq_open": (240, 180),
     "msgget": (68, 186),
     "pidfd_open": (434, 434),
@@ -221,6 +222,8 @@ def build(architecture: str, *, shared: bool = False, signals: bool = True) -> b
         _refuse_datagrams(program, _SOCKETPAIR[index])
         for number in _numbers(_OTHERS, index):
             _allow_only(program, number, 0, (0,))
+        _refuse_values(program, _IOCTL[index], 1, OWNER_REQUESTS)
+        _refuse_values(program, _FCNTL[index], 1, OWNER_COMMANDS)
         if not signals:
             _refuse_signals(program, index)
     else:
@@ -235,11 +238,9 @@ def architecture() -> str:
 
 
 def _refuse_signals(program: Program, index: int) -> None:
-    """Refuse every way to send a signal except to one's own group, and to have one sent."""
+    """Refuse every way to send a signal except to one's own group."""
     _refuse(program, _numbers(_SIGNALLING, index), errno.EPERM)
     _allow_only(program, _KILL[index], 0, (0,))
-    _refuse_values(program, _IOCTL[index], 1, OWNER_REQUESTS)
-    _refuse_values(program, _FCNTL[index], 1, OWNER_COMMANDS)
 
 
 def _refuse_datagrams(program: Program, number: int) -> None:
