@@ -145,9 +145,10 @@ def read_file(real: str, workspace: str) -> tuple[bytes, os.stat_result]:
     Raises Refused for anything but a regular file of at most MAX_FILE_BYTES, and OSError.
     """
     root, relative = _split(real, workspace)
+    owner = expected_owner(real, workspace)
     with open_root(root) as base:
         descriptor = open_beneath(base, relative, _READ)
-    return read_descriptor(descriptor, real.rpartition("/")[2], expected_owner(real, workspace))
+    return read_descriptor(descriptor, real.rpartition("/")[2], owner)
 
 
 def read_descriptor(
@@ -264,8 +265,10 @@ def _open_or_make(folder: int, name: str) -> int:
     try:
         return open_beneath(folder, name, _FOLDER)
     except FileNotFoundError:
-        with suppress(FileExistsError):
+        try:
             os.mkdir(name, 0o755, dir_fd=folder)
+        except FileExistsError:  # Somebody else was faster.
+            return open_beneath(folder, name, _FOLDER)
     inner = open_beneath(folder, name, _FOLDER)
     try:
         _hand_over(inner, os.fstat(folder))

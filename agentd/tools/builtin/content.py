@@ -98,12 +98,10 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: str) -> tuple[bytes,
     Never holds more than MAX_BODY_BYTES and one chunk, whatever a chunk expands to. Raises Refused
     for an encoding that was not asked for, and for data that is not of it.
     """
-    if encoding not in {"", "identity", "gzip", "deflate"}:
+    if encoding not in {"", "identity", "gzip"}:
         raise Refused(f"the server sent {encoding!r} data, which was not asked for")
-    # 32: gzip or zlib, as its first bytes say.
-    inflate = (
-        zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if encoding in {"gzip", "deflate"} else None
-    )
+    # 16: gzip, and not zlib.
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in chunks:
         room = MAX_BODY_BYTES + 1 - len(body)

@@ -181,6 +181,7 @@ class FetchTool:
             http.NetworkError,
             http.TimeoutException,
             http.ProtocolError,
+            OSError,
         ) as error:
             reason = str(error) or type(error).__name__
             raise Refused(f"{target.url} could not be fetched: {reason}") from None
@@ -224,7 +225,7 @@ def _headers(target: Target) -> list[tuple[str, str]]:
         ("Host", target.authority),
         ("User-Agent", f"agentd/{__version__}"),
         ("Accept", "text/html, application/json, text/*;q=0.9, */*;q=0.5"),
-        ("Accept-Encoding", "gzip, deflate"),
+        ("Accept-Encoding", "gzip"),
         ("Connection", "close"),
     ]
 

@@ -99,6 +99,7 @@ class Threads:
             except asyncio.CancelledError:
                 halt.cancel()
                 await asyncio.wait((future,))
+                future.exception()  # Nobody will ask for it, and that is no fault to be logged.
                 raise
             return future.result()
 

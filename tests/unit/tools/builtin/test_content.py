@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import os
-import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,10 +45,9 @@ def test_types(header: str, name: str, charset: str, is_text: bool) -> None:
     assert (kind.name, kind.charset, kind.is_text) == (name, charset, is_text)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "", "identity"])
+@pytest.mark.parametrize("encoding", ["gzip", "", "identity"])
 async def test_bodies_are_decompressed(encoding: str) -> None:
-    packed = {"gzip": gzip.compress(b"hello"), "deflate": zlib.compress(b"hello")}
-    data = packed.get(encoding, b"hello")
+    data = gzip.compress(b"hello") if encoding == "gzip" else b"hello"
     assert await read_body(chunks(data, 3), encoding) == (b"hello", False)
 
 
@@ -63,7 +61,7 @@ async def test_a_bomb_is_let_off_no_further_than_the_limit() -> None:
     assert (len(body), cut) == (MAX_BODY_BYTES, False)
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip"])
 async def test_other_encodings_are_refused(encoding: str) -> None:
     with pytest.raises(Refused, match="not asked for"):
         await read_body(chunks(b""), encoding)

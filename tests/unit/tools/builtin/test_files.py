@@ -1,6 +1,7 @@
 """The tools for files do what their manifests say, within what they were granted."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -257,6 +258,8 @@ async def test_only_what_was_declared_is_done(tools: Tools, workspace: Path, too
 async def test_cancelling_waits_for_the_work_to_end() -> None:
     halt, begun, ended = Halt(60), asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
+    faults: list[object] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
 
     def work() -> None:
         loop.call_soon_threadsafe(begun.set)
@@ -277,6 +280,8 @@ async def test_cancelling_waits_for_the_work_to_end() -> None:
         task.cancel()
     assert task.cancelled()
     assert ended.is_set()
+    gc.collect()
+    assert faults == []
 
 
 async def test_the_event_loop_goes_on_meanwhile(tools: Tools, workspace: Path) -> None:
