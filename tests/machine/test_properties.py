@@ -66,7 +66,8 @@ from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 from agentd.protocol.calls import fact_of, timed_out
 from agentd.protocol.direct import decide
-from agentd.protocol.machine import IllegalEvent, evolve, interrupted, without_outcome
+from agentd.protocol.folding import IllegalEvent
+from agentd.protocol.machine import evolve, interrupted, without_outcome
 from agentd.runtime.codec import decode_state, encode_state
 from tests.invariants import check_run
 
