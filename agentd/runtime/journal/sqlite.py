@@ -127,8 +127,10 @@ class SqliteJournal:
         after_sequence: int,
         events: Sequence[Event],
         checkpoint: Checkpoint | None = None,
+        records: Sequence[Record] = (),
     ) -> Sequence[Entry]:
-        """Append events to a run whose newest event has the sequence `after_sequence`.
+        """Append events to a run whose newest event has the sequence `after_sequence`, and store
+        documents, in one transaction.
 
         Raises Conflict (CONCURRENT_UPDATE) when it has another, NotFound (RUN_NOT_FOUND),
         Unavailable (OUTCOME_UNKNOWN, DRAINING) and Exhausted (DISK_FULL).
@@ -152,6 +154,8 @@ class SqliteJournal:
             position, sequence = intake.heads[run.key]
             state = checkpoint.view.state.value
             write.checkpoint = (run.key, state, view, snapshot, sequence, position)
+        if records:
+            write.records = [value for record in records for value in documents.row(record)]
         intake.submit(write)
         return await write.future
 
