@@ -42,11 +42,10 @@ from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.leases import LeaseLimits
-from agentd.runtime.ports import Model
+from agentd.runtime.ports import LocalTool, Model
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
-from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService

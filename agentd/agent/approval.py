@@ -5,7 +5,7 @@ from typing import NewType
 
 import msgspec
 
-from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity, RunKey
+from agentd.agent.ids import AgentId, CallId, Namespace, RunId, RunIdentity
 from agentd.agent.permission import NO_LABELS, Judgement, Labels
 from agentd.agent.tool import EffectClass
 
@@ -37,8 +37,6 @@ class Question(msgspec.Struct, frozen=True):
 
     id: ApprovalId
     run: RunId
-    key: RunKey
-    """The run's number in its journal."""
     agent: AgentId
     call: CallId
     path: str
@@ -65,6 +63,8 @@ class Answer(msgspec.Struct, frozen=True):
     edited_arguments_json: str = ""
     """What the call is executed with in place of the model's arguments; empty for those."""
     decided_by: str = ""
+    judgement: Judgement | None = None
+    """That of the edited arguments."""
     request_id: str = ""
     """What makes the request that decided it repeatable."""
 

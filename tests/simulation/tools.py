@@ -13,7 +13,8 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.tool import EffectClass
-from agentd.runtime.surroundings import LocalTool
+from agentd.runtime.ports import LocalTool
+from tests.fakes.local import FunctionTool
 from tests.simulation.world import LOCAL, World
 
 
@@ -69,4 +70,4 @@ def local_tools(world: World) -> dict[str, LocalTool]:
             return probe(world, invocation)
         return await execute(world, invocation, random)
 
-    return {tool.path: run for tool in LOCAL}
+    return {tool.path: FunctionTool(tool, run) for tool in LOCAL}
