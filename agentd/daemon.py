@@ -49,6 +49,7 @@ from agentd.runtime.starting import RunLimits
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.event_service import EventService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
@@ -197,6 +198,7 @@ class Daemon:
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
             "RunService": RunService(runtime.engine, runtime.reading),
+            "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(runtime.registry, runtime.hosts),
             "ToolHostService": ToolHostService(runtime.hosting),

@@ -15,6 +15,7 @@ from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
 from agentd.services.run_service import RunService
@@ -58,6 +59,7 @@ class House:
     tools: ToolService
     hosts: ToolHostService
     system: SystemService
+    approvals: ApprovalService
 
     def watch(
         self, request: event_service_pb2.WatchRequest, caller: Caller = CALLER
@@ -100,6 +102,7 @@ async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> Async
                 ToolService(runtime.registry, runtime.hosts),
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
+                ApprovalService(runtime.approvals),
             )
     finally:
         await journal.close()
