@@ -21,7 +21,7 @@ from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
 from agentd.errors import Conflict, InvalidRequest, NotFound, Reason, invalid_field
 from agentd.log import get_logger
-from agentd.runtime.claims import RequestClaims, request_digest
+from agentd.runtime.claims import KeyedLocks, RequestClaims, request_digest
 from agentd.runtime.judging import Judging, denial
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Journal
@@ -76,6 +76,7 @@ class Approvals:
         self._toolkit = toolkit
         self._scheduler = scheduler
         self._reading = reading
+        self._locks = KeyedLocks()
 
     async def get(self, namespace: Namespace, approval: ApprovalId) -> Approval:
         """Return an approval, or raise NotFound (APPROVAL_NOT_FOUND)."""
@@ -121,7 +122,10 @@ class Approvals:
     ) -> Approval:
         method = "DecideApproval"
         digest = request_digest((approval, choice)) if request_id else ""
-        async with self._claims.hold(namespace, request_id):
+        async with (
+            self._claims.hold(namespace, request_id),
+            self._locks.hold((namespace, approval)),
+        ):
             answer = await self._claims.find(namespace, request_id, method, digest)
             present = await self.get(namespace, approval)
             # Without its claim, which a crash may have kept from being stored, the answer knows.
@@ -147,6 +151,7 @@ class Approvals:
         try:
             await self._scheduler.settle(run, self._fact, question, choice, request_id)
         except _NotAwaiting:
+            await self._journal.read_run(run, limit=1)  # Until what made it so is durable.
             raise _wrong_state(await self.get(approval.namespace, question.id)) from None
 
     def _fact(self, state: State, question: Question, choice: Choice, request_id: str) -> Event:
