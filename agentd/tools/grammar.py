@@ -109,7 +109,7 @@ def check(text: str, field: str) -> Permission:
         raise invalid_field(field, str(fault)) from None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def parse(text: str) -> Permission:
     """Return a permission, or raise Malformed."""
     if len(text) > MAX_CHARACTERS:
@@ -226,8 +226,10 @@ def _read_path(text: str) -> Paths:
     if rooted == "/":
         return Paths(rooted, (), stem=rooted, deep=False)
     for segment in segments:
-        if segment in {"", ".", ".."}:
-            raise Malformed(f"{_shown(text)} is not normalised: leave out {segment or '//'!r}")
+        if not segment:
+            raise Malformed(f"{_shown(text)} has a '/' too many")
+        if segment in {".", ".."}:
+            raise Malformed(f"{_shown(text)} is not normalised: leave out {segment!r}")
         if len(segment) > MAX_SEGMENT:
             raise Malformed(f"{_shown(text)}: a name has at most {MAX_SEGMENT} characters")
         if "**" in segment and segment != "**":

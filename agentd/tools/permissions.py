@@ -1,7 +1,9 @@
 """Judge what a call needs by the rules of its agent and of every ancestor. Pure: no clock, no I/O.
 
 Within a layer deny beats ask beats allow, and what nothing allows is denied. Over the needs of a
-call and over the layers the strictest wins, so a child never has more than its parent.
+call and over the layers the strictest wins, so a child never has more than its parent. Rules with
+conditions only make a layer stricter: one that asks on a condition asks about what is allowed
+without it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +28,8 @@ from agentd.tools.grammar import (
 )
 from agentd.tools.grammar import covers as covers_value
 
-MAX_COMPILED = 4096
-"""The most layers that are kept compiled."""
+MAX_COMPILED = 512
+"""The most layers that are kept compiled; each run without rules of its own has one."""
 
 DEFAULT_RULES: Layer = (
     # Its own folder, and commands: the sandbox gives them that folder, and no network of its own.
@@ -132,9 +134,9 @@ def judge(
 
     `layers` are the resolved rules of the call's agent, then of its ancestors; `labels` is what the
     run has seen; `outward` is whether the effect reaches beyond the daemon. A need may be a
-    pattern: then all that it matches must be allowed. A malformed need is denied, and so is a call without
-    needs or without layers. Raises InvalidRequest (INVALID_FIELD) for a rule that is malformed or
-    not resolved.
+    pattern: then all that it matches must be allowed. A malformed need is denied, and so is a call
+    without needs or without layers. Raises InvalidRequest (INVALID_FIELD) for a rule that is
+    malformed or not resolved.
     """
     compiled = [_compile(layer) for layer in layers]
     strictest, need = _UNHEARD, ""
@@ -158,6 +160,11 @@ class _Compiled(msgspec.Struct, frozen=True):
     untrusted: bool = False
     private: bool = False
     outward: bool = False
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are runs or calls for which it does not hold."""
+        return self.untrusted or self.private or self.outward
 
 
 _DENIED = _Compiled(Decision.DENY.value, Decision.DENY, "")
@@ -220,10 +227,11 @@ def _decide(
                 if meets(rule.value, need.value):
                     return rule
             case Decision.ASK:
-                # What it asks about may be a part of the need: something must allow the rest.
+                # What it asks about may be a part of the need: something must allow the rest. And
+                # what a run may not do it may not do either once it has seen a stranger's text.
                 if meets(rule.value, need.value):
                     asked = asked or rule
-                    if covers_value(rule.value, need.value):
+                    if not rule.conditional and covers_value(rule.value, need.value):
                         return asked
             case Decision.ALLOW:
                 if covers_value(rule.value, need.value):
