@@ -11,6 +11,7 @@ import pytest
 
 from agentd.agent.ids import RunId
 from agentd.errors import Conflict, InvalidRequest, NotFound, Reason
+from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.services.caller import Caller
 from agentd.v1 import agent_pb2, agent_service_pb2, approval_pb2, run_pb2, run_service_pb2
 from agentd.v1 import approval_service_pb2 as pb
@@ -340,6 +341,24 @@ async def test_it_survives_a_restart(tmp_path: Path) -> None:
         await decide(home, approval, edited_arguments_json='{"to":"eve"}')
         assert (await ended(home)).state == run_pb2.RUN_STATE_SUCCEEDED
         assert sent == ['{"to":"eve"}']
+
+
+async def test_retention_leaves_approvals(tmp_path: Path) -> None:
+    async with home_of(tmp_path) as home, mail_host(home):
+        await start(home, "r-1")
+        [first] = await asked(home)
+        await decide(home, first, decision=DENIED)
+        await ended(home, "r-1")
+        await start(home, "r-2")
+        [second] = await asked(home)
+        journal = home.runtime.journal
+        assert isinstance(journal, SqliteJournal)
+        assert (await journal.compact(before_ms=2**50)).removed > 0
+        request = pb.ListApprovalsRequest()
+        listed = (await home.approvals.ListApprovals(request, CALLER)).approvals
+        assert [each.state for each in listed] == [PENDING, DENIED]
+        await decide(home, second)
+        assert (await ended(home, "r-2")).state == run_pb2.RUN_STATE_SUCCEEDED
 
 
 async def test_lists(tmp_path: Path) -> None:
