@@ -1,6 +1,6 @@
 """Approvals: what waits for a person, and what the person says. Knows no protobuf."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -14,7 +14,7 @@ from agentd.agent.approval import (
     ApprovalState,
     Question,
 )
-from agentd.agent.events import ApprovalDecided, Event, GrantedTool
+from agentd.agent.events import ApprovalDecided, Event
 from agentd.agent.ids import Namespace, RunId
 from agentd.agent.permission import Decision, Grant, Judgement
 from agentd.agent.state import OpenCall, State
@@ -24,12 +24,11 @@ from agentd.log import get_logger
 from agentd.runtime.claims import KeyedLocks, RequestClaims, request_digest
 from agentd.runtime.judging import Judging, denial
 from agentd.runtime.library import Library
-from agentd.runtime.ports import Journal
 from agentd.runtime.questions import APPROVAL, OF_RUN, PENDING, run_place
 from agentd.runtime.reading import Reading
 from agentd.runtime.scheduler import Scheduler
+from agentd.runtime.surroundings import Surroundings
 from agentd.tools.schema import compile_arguments
-from agentd.tools.toolkit import Toolkit
 
 _log = get_logger()
 
@@ -61,19 +60,18 @@ class Approvals:
     def __init__(
         self,
         *,
-        journal: Journal,
+        around: Surroundings,
         library: Library,
         claims: RequestClaims,
         judging: Judging,
-        toolkit: Callable[[Sequence[GrantedTool]], Toolkit],
         scheduler: Scheduler,
         reading: Reading,
     ) -> None:
-        self._journal = journal
+        self._journal = around.journal
         self._library = library
         self._claims = claims
         self._judging = judging
-        self._toolkit = toolkit
+        self._toolkit = around.toolkit
         self._scheduler = scheduler
         self._reading = reading
         self._locks = KeyedLocks()

@@ -28,9 +28,9 @@ from agentd.errors import AgentdError
 from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.loading import load
 from agentd.runtime.planning import Plan, Planner
-from agentd.runtime.ports import Checkpoint, Record, StoredRun
+from agentd.runtime.ports import Checkpoint, StoredRun
 from agentd.runtime.posting import Posting, going_down
-from agentd.runtime.questions import Step, asks, concerned, documents_of
+from agentd.runtime.questions import asks, documents_of
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 from agentd.tools.toolkit import Toolkit
@@ -259,7 +259,7 @@ class Driver:
     ) -> None:
         """Make events durable, then believe them."""
         view, checkpoint = self._checkpoint(plan.state, self.sequence + len(events))
-        records = self._documents(events) if concerned(events) else ()
+        records = documents_of(self, events, self._around.clock)
         entries = await self._around.journal.append(
             self.identity, self.sequence, events, checkpoint, records
         )
@@ -278,12 +278,6 @@ class Driver:
                 self._around.hosts.release(self.identity, event.call)
             elif isinstance(event, RunStarted) and event.deadline_ms:
                 self._around.watch_deadline(self.identity, event.deadline_ms)
-
-    def _documents(self, events: Sequence[Event]) -> Sequence[Record]:
-        """Return what is stored beside events about approvals."""
-        now_ms = self._around.clock.now_ms()
-        step = Step(self.identity, self.state, events, self.transcript, now_ms)
-        return documents_of(step, lambda: self.toolkit)
 
     def _checkpoint(self, state: State, sequence: int) -> tuple[RunView, Checkpoint | None]:
         """Return what the index is told, at life-cycle changes and once in a long while."""

@@ -5,10 +5,11 @@ stand beside them. That of the pending ones may hold some that are answered: a c
 between the answer and its removal, and a list that meets such a one removes it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from agentd.agent.approval import Answer, ApprovalId, ApprovalState, Question
 from agentd.agent.events import (
@@ -24,7 +25,7 @@ from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
 from agentd.protocol.machine import evolve
-from agentd.runtime.ports import Record
+from agentd.runtime.ports import Clock, Record
 from agentd.tools.toolkit import Toolkit
 
 APPROVAL: Final = "approval"
@@ -37,21 +38,17 @@ _KINDS = frozenset({ApprovalRequested, ApprovalDecided, RunCancelling})
 """The events without which no question is asked, answered or cancelled."""
 
 
-class Step(msgspec.Struct):
-    """What a run is about to record."""
+class Recording(Protocol):
+    """The run that is about to record something: as it was before."""
 
-    run: RunIdentity
+    identity: RunIdentity
     state: State
-    """The state before."""
-    events: Sequence[Event]
     transcript: Transcript | None
-    """As of the state before."""
-    now_ms: int
 
-
-def concerned(events: Sequence[Event]) -> bool:
-    """Whether documents may have to be stored with these events."""
-    return any(type(event) in _KINDS for event in events)
+    @property
+    def toolkit(self) -> Toolkit:
+        """The run's tools."""
+        ...
 
 
 def asks(events: Sequence[Event]) -> bool:
@@ -59,12 +56,15 @@ def asks(events: Sequence[Event]) -> bool:
     return any(type(event) is ApprovalRequested for event in events)
 
 
-def documents_of(step: Step, toolkit: Callable[[], Toolkit]) -> Sequence[Record]:
-    """Return what is to be stored in the transaction of some events."""
+def documents_of(run: Recording, events: Sequence[Event], clock: Clock) -> Sequence[Record]:
+    """Return what is to be stored in the transaction of some events of a run."""
+    if not any(type(event) in _KINDS for event in events):
+        return ()
+    now_ms = clock.now_ms()
+    namespace, state = run.identity.namespace, run.state
     records: list[Record] = []
-    state = step.state
     arguments: dict[CallId, str] = {}
-    for event in step.events:
+    for event in events:
         match event:
             case ModelReplied(calls=calls, message=message):
                 for call, use in zip(calls, message.calls, strict=True):
@@ -72,27 +72,21 @@ def documents_of(step: Step, toolkit: Callable[[], Toolkit]) -> Sequence[Record]
             case ApprovalRequested():
                 asked = state.call(event.call)
                 assert asked is not None
-                text = arguments.get(asked.id)
-                if text is None:
-                    assert step.transcript is not None
-                    text = step.transcript.arguments(asked.id)
-                question = _question(step, event, asked, text)
-                description = toolkit().by_path[asked.path].description
-                question = msgspec.structs.replace(question, tool_description=description)
-                records += _asked(step.run, question)
+                question = _question(run, event, asked, arguments.get(asked.id))
+                records += _asked(namespace, replace(question, create_time_ms=now_ms))
             case ApprovalDecided():
-                records.append(answered(step.run.namespace, event, step.now_ms))
+                records.append(_stored(namespace, event.approval, answer_of(event, now_ms)))
             case CallEnded():
-                records += _cancelled(step, state, event)
+                records += _cancelled(namespace, state, event, now_ms)
             case _:
                 pass
         state = evolve(state, event)
     return records
 
 
-def answered(namespace: Namespace, event: ApprovalDecided, now_ms: int) -> Record:
-    """Return the document of an answer."""
-    answer = Answer(
+def answer_of(event: ApprovalDecided, now_ms: int) -> Answer:
+    """Return the answer that an event is."""
+    return Answer(
         event.decision,
         now_ms,
         event.reason,
@@ -102,7 +96,6 @@ def answered(namespace: Namespace, event: ApprovalDecided, now_ms: int) -> Recor
         event.judgement,
         event.request_id,
     )
-    return _answer(namespace, event.approval, answer)
 
 
 def run_place(run: RunId, approval: str) -> str:
@@ -111,13 +104,16 @@ def run_place(run: RunId, approval: str) -> str:
 
 
 def _question(
-    step: Step, event: ApprovalRequested, call: OpenCall, arguments_json: str
+    run: Recording, event: ApprovalRequested, call: OpenCall, arguments_json: str | None
 ) -> Question:
+    if arguments_json is None:  # The answer that asked for the call was recorded before.
+        assert run.transcript is not None
+        arguments_json = run.transcript.arguments(call.id)
     assert call.judgement is not None
     return Question(
         id=event.approval,
-        run=step.run.id,
-        agent=step.run.agent,
+        run=run.identity.id,
+        agent=run.identity.agent,
         call=call.id,
         path=call.path,
         effect=call.effect,
@@ -125,28 +121,30 @@ def _question(
         arguments_sha256=event.arguments_sha256,
         judgement=call.judgement,
         labels=call.seen,
-        create_time_ms=step.now_ms,
+        tool_description=run.toolkit.by_path[call.path].description,
     )
 
 
-def _asked(run: RunIdentity, question: Question) -> Iterator[Record]:
+def _asked(namespace: Namespace, question: Question) -> Iterator[Record]:
     now_ms = question.create_time_ms
     body = msgspec.msgpack.encode(question)
-    yield Record(APPROVAL, run.namespace, question.id, body, 1, now_ms)
-    yield Record(PENDING, run.namespace, question.id, b"", 1, now_ms)
-    yield Record(OF_RUN, run.namespace, run_place(run.id, question.id), b"", 1, now_ms)
+    yield Record(APPROVAL, namespace, question.id, body, 1, now_ms)
+    yield Record(PENDING, namespace, question.id, b"", 1, now_ms)
+    yield Record(OF_RUN, namespace, run_place(question.run, question.id), b"", 1, now_ms)
 
 
-def _answer(namespace: Namespace, approval: ApprovalId, answer: Answer) -> Record:
+def _stored(namespace: Namespace, approval: ApprovalId, answer: Answer) -> Record:
     body = msgspec.msgpack.encode(answer)
     return Record(APPROVAL, namespace, approval, body, 2, answer.decide_time_ms)
 
 
-def _cancelled(step: Step, state: State, event: CallEnded) -> Iterator[Record]:
+def _cancelled(
+    namespace: Namespace, state: State, event: CallEnded, now_ms: int
+) -> Iterator[Record]:
     """Yield the answer to a question whose call ends before anybody has decided."""
     call = state.call(event.call)
     if call is None or call.state is not CallState.AWAITING_APPROVAL or call.approval is None:
         return
     reason = state.stopping.reason if state.stopping else ""
-    answer = Answer(ApprovalState.CANCELLED, step.now_ms, reason or "the run was cancelled")
-    yield _answer(step.run.namespace, call.approval, answer)
+    answer = Answer(ApprovalState.CANCELLED, now_ms, reason or "the run was cancelled")
+    yield _stored(namespace, call.approval, answer)

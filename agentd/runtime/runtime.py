@@ -122,11 +122,10 @@ class Runtime:
             limits=limits.runs,
         )
         self.approvals = Approvals(
-            journal=journal,
+            around=around,
             library=self.library,
             claims=claims,
             judging=judging,
-            toolkit=around.toolkit,
             scheduler=self.scheduler,
             reading=self.reading,
         )

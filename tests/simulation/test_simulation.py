@@ -117,5 +117,5 @@ def test_it_notices_a_call_that_runs_without_an_answer(monkeypatch: pytest.Monke
 
 
 def test_it_notices_an_answer_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "answered", lambda *_: Record("lost", NAMESPACE, "x", b""))
+    monkeypatch.setattr(questions, "_stored", lambda *_: Record("lost", NAMESPACE, "x", b""))
     assert "seed" in failure()

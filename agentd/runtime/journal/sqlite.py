@@ -117,7 +117,7 @@ class SqliteJournal:
         name = (identity.key, identity.namespace, identity.id, identity.agent, identity.session)
         head = intake.heads[identity.key]
         write.created = (*name, run.view.state.value, *head, spec, view)
-        write.records = [value for record in records for value in documents.row(record)]
+        write.records = documents.rows(records)
         intake.submit(write)
         return await write.future
 
@@ -129,8 +129,7 @@ class SqliteJournal:
         checkpoint: Checkpoint | None = None,
         records: Sequence[Record] = (),
     ) -> Sequence[Entry]:
-        """Append events to a run whose newest event has the sequence `after_sequence`, and store
-        documents, in one transaction.
+        """Append events to a run whose newest event has this sequence, and store documents.
 
         Raises Conflict (CONCURRENT_UPDATE) when it has another, NotFound (RUN_NOT_FOUND),
         Unavailable (OUTCOME_UNKNOWN, DRAINING) and Exhausted (DISK_FULL).
@@ -155,7 +154,7 @@ class SqliteJournal:
             state = checkpoint.view.state.value
             write.checkpoint = (run.key, state, view, snapshot, sequence, position)
         if records:
-            write.records = [value for record in records for value in documents.row(record)]
+            write.records = documents.rows(records)
         intake.submit(write)
         return await write.future
 
