@@ -13,12 +13,13 @@ from agentd.cli.questions import decided, question_lines
 from agentd.cli.talk import Talk
 from agentd.cli.text import exact_json, line
 from agentd.client.types import Approval, ApprovalScope, ApprovalState, Event
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, Unavailable
 
 if TYPE_CHECKING:
     from agentd.client import Client
 
 KEYS: Final = "[y] allow  [a] allow such calls in this run  [n] deny  [e] edit, then allow > "
+RETRY_S: Final = 1.0
 _PENDING = ApprovalState.APPROVAL_STATE_PENDING
 
 
@@ -89,10 +90,20 @@ class Prompter:
                 self._more.clear()
                 await self._more.wait()
             self._present = next(iter(self._open))
-            approval = await self._client.approvals.get(self._present)
+            approval = await self._look(self._present)
+            if approval is None:
+                await asyncio.sleep(RETRY_S)
+                continue
             if approval.state == _PENDING and not await self._ask(approval):
                 return
             self._open.pop(approval.name, None)
+
+    async def _look(self, name: str) -> Approval | None:
+        """Return an approval as it is; None while the daemon is away, which the watch tells."""
+        try:
+            return await self._client.approvals.get(name)
+        except Unavailable:
+            return None
 
     def _close(self, approval: str) -> None:
         self._open.pop(approval, None)
@@ -114,7 +125,7 @@ class Prompter:
                 answer = await self._answer(approval, key.lower())
             except AgentdError as error:
                 self._talk.say(line(error.message), "yellow")
-                answer = await self._client.approvals.get(approval.name)
+                answer = await self._look(approval.name)
             if answer is not None and answer.state != _PENDING:
                 self._talk.say(decided(answer), "dim")
                 return True
@@ -131,9 +142,9 @@ class Prompter:
             case "n":
                 self._talk.prompt("Why, for the model? > ")
                 reason = await self._keyboard.line()
-                if approval.name not in self._open:
+                if reason is None:
                     return None
-                return await approvals.deny(approval.name, reason=reason or "")
+                return await approvals.deny(approval.name, reason=reason)
             case "e":
                 return await self._edit(approval)
             case _:

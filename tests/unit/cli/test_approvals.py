@@ -63,6 +63,7 @@ def test_they_are_listed(cli: Cli, waiting: str) -> None:
     assert "\u202e" not in table
     assert json.loads(cli.ok("approvals", "--run", run, "-o", "jsonl"))["name"] == waiting
     assert cli.ok("approvals", "--run", "nothing", "-o", "jsonl") == ""
+    assert re.search(r"^state +pending$", cli.ok("inspect", waiting), re.MULTILINE)
 
 
 def test_one_is_denied_with_a_reason(cli: Cli, waiting: str) -> None:
