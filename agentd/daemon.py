@@ -35,11 +35,11 @@ from agentd.lock import lock_socket
 from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.ports import Model
+from agentd.runtime.ports import LocalTool, Model
 from agentd.runtime.runtime import Outside, Runtime
-from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.event_service import EventService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
@@ -189,6 +189,7 @@ class Daemon:
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
             "RunService": RunService(runtime.engine, runtime.reading),
+            "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(runtime.registry, runtime.hosts),
             "ToolHostService": ToolHostService(runtime.hosting),

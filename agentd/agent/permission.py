@@ -57,3 +57,18 @@ class Judgement(msgspec.Struct, frozen=True):
     """The one that decided."""
     rule: str = ""
     """The rule that decided, as people write it; empty when nothing allowed it."""
+    granted: bool = False
+    """Whether that rule asked, and a grant answered for a person."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A person's lasting answer: calls that need nothing else pass where a rule asks."""
+
+    permissions: tuple[str, ...]
+    """Every permission that the allowed call needed."""
+    labels: Labels = NO_LABELS
+    """What its run had seen. What a run has seen beyond this makes it another question."""
+
+    def covers(self, needs: tuple[str, ...], labels: Labels) -> bool:
+        """Whether a call with these needs passes, in a run that has seen this."""
+        return set(needs) <= set(self.permissions) and (labels | self.labels) == self.labels

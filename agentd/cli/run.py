@@ -16,6 +16,7 @@ from agentd.cli.base import DURATION, Command, Settings, pass_settings, run_asyn
 from agentd.cli.exits import Exit
 from agentd.cli.following import Follower
 from agentd.cli.output import write_document, write_line
+from agentd.cli.prompting import Prompter
 from agentd.cli.readiness import ensure_model
 from agentd.cli.render import EventLines, Renderer
 from agentd.cli.talk import Talk
@@ -153,6 +154,7 @@ async def _follow(client: Client, created: CreateRunResponse, options: Options, 
         EventLines() if options.output == JSONL else Renderer(sys.stdout if live else None, talk),
         talk,
         hosts_tools=bool(options.tools),
+        prompter=Prompter(client, talk) if talk.is_terminal and sys.stdin.isatty() else None,
     )
     code = await follower.follow()
     if options.output == JSON:

@@ -9,7 +9,10 @@ from typing import Protocol, assert_never
 
 import msgspec
 
+from agentd.agent.approval import ApprovalState, approval_id
 from agentd.agent.effects import (
+    ApplyGrant,
+    AskApproval,
     AskModel,
     Begin,
     CloseCall,
@@ -21,6 +24,8 @@ from agentd.agent.effects import (
     Wait,
 )
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallLeased,
     CallProbed,
@@ -130,6 +135,10 @@ class Planner:
                 return CallEnded(call, attempt, effect.state, error=error), None, None
             case End():
                 return _end(state, effect), None, None
+            case AskApproval():
+                return self._ask(run, state, effect), None, None
+            case ApplyGrant():
+                return _apply(state, effect), None, None
             case Wait(reason=reason, detail=detail):
                 return None, None, RunWaiting(reason, detail)
             case StopCall():
@@ -175,6 +184,12 @@ class Planner:
             )
         return event, Start(effect, host), None
 
+    def _ask(self, run: Planned, state: State, effect: AskApproval) -> Event:
+        call = state.call(effect.call)
+        assert call is not None
+        approval = approval_id(run.identity, call.id, self._around.clock.now_ms())
+        return ApprovalRequested(approval, call.id, call.arguments_sha256)
+
     def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
         if call.path in self._around.local_tools:
             return LOCAL_HOST
@@ -186,6 +201,16 @@ def _busy(run: Planned, state: State) -> bool:
     if run.in_progress or state.in_flight:
         return True
     return any(call.state is CallState.LEASED or call.probing for call in state.calls)
+
+
+def _apply(state: State, effect: ApplyGrant) -> Event:
+    call = state.call(effect.call)
+    assert call is not None
+    assert call.approval is not None
+    reason = "covered by what was allowed since"
+    return ApprovalDecided(
+        call.approval, call.id, ApprovalState.ALLOWED, reason, decided_by=LOCAL_HOST
+    )
 
 
 def _end(state: State, effect: End) -> RunEnded:

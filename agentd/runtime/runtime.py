@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE
+from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunIdentity
 from agentd.agent.spec import Agent
+from agentd.runtime.approvals import Approvals
 from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
 from agentd.runtime.driver import Driver
@@ -15,18 +16,20 @@ from agentd.runtime.engine import Engine
 from agentd.runtime.expiry import Expiry
 from agentd.runtime.hosting import Hosting
 from agentd.runtime.hosts import Hosts
+from agentd.runtime.judging import Judging
 from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.manifests import Manifests
-from agentd.runtime.ports import Clock, Entropy, Journal, Models
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
-from agentd.runtime.surroundings import LocalTool, Surroundings
+from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
+from agentd.tools.permissions import judge
 from agentd.tools.registry import Registry
 
 _DEFAULT_AGENT = Agent(
@@ -47,6 +50,11 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     model_timeout_s: float = 900.0
 
 
+def no_workspace(_: RunIdentity) -> str:
+    """Give a run no folder."""
+    return ""
+
+
 class Outside(msgspec.Struct, frozen=True):
     """What the runtime is built around."""
 
@@ -59,6 +67,8 @@ class Outside(msgspec.Struct, frozen=True):
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
+    workspace: Callable[[RunIdentity], str] = no_workspace
+    """Returns the absolute path of a run's folder; empty when it has none."""
 
 
 class Runtime:
@@ -84,10 +94,13 @@ class Runtime:
             registry=self.registry,
             clock=clock,
             limits=limits.runs,
+            workspace=outside.workspace,
         )
-        self.scheduler = Scheduler(
-            self._surroundings(outside, timers, limits), timers, clock, entropy, limits.scheduler
-        )
+        self.local_tools = dict(outside.local_tools or {})
+        """The tools that run in this process, by `toolset/tool`. Grows in place."""
+        judging = Judging(judge, self.local_tools)
+        around = self._surroundings(outside, timers, limits, judging)
+        self.scheduler = Scheduler(around, timers, clock, entropy, limits.scheduler)
         self.reading = Reading(journal, self.scheduler, leases)
         self.hosting = Hosting(
             manifests=self.manifests,
@@ -107,6 +120,14 @@ class Runtime:
             reading=self.reading,
             entropy=entropy,
             limits=limits.runs,
+        )
+        self.approvals = Approvals(
+            around=around,
+            library=self.library,
+            claims=claims,
+            judging=judging,
+            scheduler=self.scheduler,
+            reading=self.reading,
         )
         self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
@@ -132,7 +153,7 @@ class Runtime:
                     task.cancel()
 
     def _surroundings(
-        self, outside: Outside, timers: Timers, limits: RuntimeLimits
+        self, outside: Outside, timers: Timers, limits: RuntimeLimits, judging: Judging
     ) -> Surroundings:
         asking = Asking(
             models=outside.models,
@@ -140,6 +161,7 @@ class Runtime:
             entropy=outside.entropy,
             instructions=self._starting.instructions,
             publish_delta=self.watches.publish_delta,
+            judging=judging,
             timeout_s=limits.model_timeout_s,
         )
         return Surroundings(
@@ -151,7 +173,7 @@ class Runtime:
             outside.clock,
             timers.wake_at,
             timers.stop_at,
-            dict(outside.local_tools or {}),
+            self.local_tools,
             outside.boundary,
         )
 

@@ -1,6 +1,6 @@
 """Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -8,11 +8,14 @@ from agentd.agent.budget import Budget
 from agentd.agent.events import GrantedTool, RunStarted
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, SessionId
 from agentd.agent.message import Message, ModelInfo, Purpose
+from agentd.agent.permission import NO_LABELS, Labels, Layer
 from agentd.agent.run import Run, RunView
 from agentd.agent.spec import Agent, RunSpec
+from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
-from agentd.protocol.machine import estimate_tokens
+from agentd.protocol.machine import estimate_tokens, evolve
+from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery
@@ -62,6 +65,7 @@ class Starting:
         registry: Registry,
         clock: Clock,
         limits: RunLimits,
+        workspace: Callable[[RunIdentity], str],
     ) -> None:
         self._journal = journal
         self._library = library
@@ -69,6 +73,7 @@ class Starting:
         self._registry = registry
         self._clock = clock
         self._limits = limits
+        self._workspace = workspace
         self._conversations: Kept[RunIdentity, Sequence[Message]] = Kept(CONVERSATIONS)
 
     def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
@@ -115,6 +120,8 @@ class Starting:
         previous = await self._previous(identity)
         earlier = await self.conversation(identity.namespace, previous) if previous else ()
         wall_ms = spec.budget.max_wall_time_ms
+        workspace = self._workspace(identity)
+        above, labels = await self._inherited(identity, spec)
         return RunStarted(
             model=info.name,
             protocol=agent.protocol,
@@ -128,6 +135,10 @@ class Starting:
             max_call_attempts=self._limits.call_attempts,
             on_unknown=agent.on_unknown,
             deadline_ms=self._clock.now_ms() + wall_ms if wall_ms else 0,
+            layers=(rules_of(agent, (*agent.tools, *spec.tools), workspace), *above),
+            grants=agent.grants,
+            labels=labels,
+            workspace=workspace,
         )
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
@@ -175,6 +186,32 @@ class Starting:
     def remember(self, identity: RunIdentity, messages: Sequence[Message]) -> None:
         """Keep the conversation of an ended run at hand."""
         self._conversations.keep(identity, messages)
+
+    async def _inherited(
+        self, identity: RunIdentity, spec: RunSpec
+    ) -> tuple[Sequence[Layer], Labels]:
+        """Return the rules of a run's ancestors, and what was seen before it by those it takes text
+        from: its session's earlier runs, and the run that spawned it."""
+        labels, before = NO_LABELS, identity.key
+        while identity.session:
+            query = RunQuery(identity.namespace, session=identity.session)
+            earlier = await self._journal.list_runs(query, before=before, limit=1)
+            if not earlier:
+                break
+            before = earlier[0].run.identity.key
+            if earlier[0].run.view.start_time_ms:  # What never started has seen nothing itself.
+                labels = earlier[0].run.view.labels
+                break
+        parent = (
+            await self._journal.get_run(identity.namespace, spec.parent) if spec.parent else None
+        )
+        if parent is None:
+            return (), labels
+        entries = await self._journal.read_run(parent.run.identity)
+        state = State()
+        for entry in entries:
+            state = evolve(state, entry.event)
+        return state.started.layers if state.started else (), labels | state.labels
 
     async def _previous(self, identity: RunIdentity) -> RunId | None:
         if identity.session is None:

@@ -1,25 +1,21 @@
 """What every run of a daemon shares."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from agentd.agent.events import GrantedTool
-from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import RunIdentity
 from agentd.runtime.asking import Asking
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.kept import Kept
-from agentd.runtime.ports import Clock, Journal
+from agentd.runtime.ports import Clock, Journal, LocalTool
 from agentd.runtime.starting import Starting
 from agentd.tools.registry import Registry
 from agentd.tools.toolkit import Toolkit, build_toolkit
 
 TOOLKITS = 256
 """Toolkits that are kept for the next run."""
-
-LocalTool = Callable[[Invocation], Awaitable[Outcome]]
-"""A tool that runs in the daemon's own process."""
 
 
 class Surroundings(msgspec.Struct):

@@ -224,7 +224,7 @@ class Work:
         return fact_of(present or call, outcome, stopping=stopping)
 
     def _invocation(self, call: OpenCall, kind: InvocationKind, tool: Tool) -> Invocation:
-        run = self._run.identity
+        run, started = self._run.identity, self._run.state.started
         assert self._run.transcript is not None
         return Invocation(
             run=run.id,
@@ -237,7 +237,8 @@ class Work:
             idempotency_key=f"runs/{run.id}/calls/{call.id}",
             deadline_ms=call.deadline_ms,
             lease_expire_time_ms=0,
-            permissions=tool.permissions,
+            permissions=call.judgement.needs if call.judgement else tool.permissions,
+            workspace=started.workspace if started and call.host == LOCAL_HOST else "",
         )
 
 

@@ -223,7 +223,6 @@ def test_every_method_of_the_contract_is_known() -> None:
     unsafe = {m.path.rpartition("/")[2] for m in table.values() if not m.repeatable}
     assert unsafe == {
         "AbandonTask",
-        "DecideApproval",
         "DeleteAgent",
         "DeleteMemory",
         "DeleteSession",

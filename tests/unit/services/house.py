@@ -1,6 +1,6 @@
 """Every service over a real runtime: a journal in a directory and a scripted model."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from agentd.agent.ids import Namespace
+from agentd.agent.ids import Namespace, RunIdentity
 from agentd.context.models.script import parse_script
 from agentd.errors import AgentdError, InvalidRequest, Reason
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.runtime import Outside, Runtime
+from agentd.runtime.ports import LocalTool
+from agentd.runtime.runtime import Outside, Runtime, no_workspace
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
 from agentd.services.run_service import RunService
@@ -58,6 +60,7 @@ class House:
     tools: ToolService
     hosts: ToolHostService
     system: SystemService
+    approvals: ApprovalService
 
     def watch(
         self, request: event_service_pb2.WatchRequest, caller: Caller = CALLER
@@ -83,13 +86,20 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> AsyncIterator[House]:
+async def house(
+    directory: Path,
+    script: Mapping[str, object] = SCRIPT,
+    local_tools: Mapping[str, LocalTool] | None = None,
+    workspace: Callable[[RunIdentity], str] = no_workspace,
+) -> AsyncIterator[House]:
     """Build a runtime and its services, and run them."""
     clock = SystemClock()
     journal = await SqliteJournal.open(directory, clock)
     try:
         models = ScriptedModels({"demo": parse_script(script)})
-        runtime = Runtime(Outside(journal, models, clock, SystemEntropy()))
+        runtime = Runtime(
+            Outside(journal, models, clock, SystemEntropy(), local_tools, workspace=workspace)
+        )
         async with runtime.serving():
             yield House(
                 runtime,
@@ -100,6 +110,7 @@ async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> Async
                 ToolService(runtime.registry, runtime.hosts),
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
+                ApprovalService(runtime.approvals),
             )
     finally:
         await journal.close()

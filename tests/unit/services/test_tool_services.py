@@ -20,7 +20,7 @@ FORECAST = tool_pb2.Tool(
     timeout=Duration(seconds=30),
     reconcile=True,
     simulate=True,
-    permissions=["net.connect:example.com:443"],
+    permissions=["process.exec:weather"],
 )
 
 
@@ -267,8 +267,9 @@ def named(name: str = "forecast", **fields: Any) -> tool_pb2.Tool:
         ({"tools": [named(), named("b", effect=99)]}, "tools[1].effect"),
         ({"tools": [named(timeout=Duration())]}, "tools[0].timeout"),
         ({"tools": [named(timeout=Duration(seconds=-1))]}, "tools[0].timeout"),
-        ({"tools": [named(permissions=["a", ""])]}, "tools[0].permissions[1]"),
-        ({"tools": [named(permissions=["a"] * 257)]}, "tools[0].permissions"),
+        ({"tools": [named(permissions=["fs.read:/a", ""])]}, "tools[0].permissions[1]"),
+        ({"tools": [named(permissions=["fs.fly:/a"])]}, "tools[0].permissions[0]"),
+        ({"tools": [named(permissions=["fs.read:/a"] * 257)]}, "tools[0].permissions"),
         ({"tools": [named(input_schema_json="{")]}, "tools[0].input_schema_json"),
         ({"tools": [named(input_schema_json="[]")]}, "tools[0].input_schema_json"),
         (
