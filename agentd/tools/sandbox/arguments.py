@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile
+from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile, split_pattern
 
 ACCOUNT_FILES: Mapping[str, bytes] = {
     "/etc/group": b"tool:x:65534:\n",
@@ -21,6 +21,8 @@ PROXY_URL = "http://127.0.0.1:3128"
 """Where the bridge listens, in a network namespace that has nothing else."""
 
 SCRATCH_BYTES = 256 * MIB
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The sandbox's own, which no proxy leads to; the host's only when that was granted by name."""
 _NOBODY = "65534"
 _ROOT_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache")
@@ -171,6 +173,8 @@ def _environment(profile: Profile, *, proxied: bool) -> Iterator[str]:
     if proxied:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             variables[name] = variables[name.lower()] = PROXY_URL
-        variables["NO_PROXY"] = variables["no_proxy"] = "localhost,127.0.0.1,::1"
+        granted = {split_pattern(pattern)[0] for pattern in profile.network}
+        own = ",".join(host for host in _LOOPBACK if host not in granted)
+        variables["NO_PROXY"] = variables["no_proxy"] = own
     for name, value in sorted(variables.items()):
         yield from ("--setenv", name, value)

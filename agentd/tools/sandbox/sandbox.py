@@ -94,7 +94,7 @@ class Sandbox:
         check_command(command)
         check_profile(profile)
         async with contextlib.AsyncExitStack() as stack:
-            network = Network(profile.network)
+            network = Network(profile.network, self.owner)
             stack.push_async_callback(network.aclose)
             proxy = await network.start()
             ends = Ends(terminal=profile.terminal)
