@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from agentd.errors import Denied, Reason, Unavailable
 from agentd.tools.addresses import Endpoint, check_address, resolve
-from agentd.tools.sandbox.drop import Owner
+from agentd.tools.sandbox.drop import Owner, temporary_folder
 from agentd.tools.sandbox.profile import split_pattern
 
 HEAD_BYTES = 65_536
@@ -62,7 +62,7 @@ class Network:
         return self._fd
 
     def _listen(self) -> socket.socket:
-        self._folder = tempfile.mkdtemp(prefix="agentd-proxy-")
+        self._folder = tempfile.mkdtemp(prefix="agentd-proxy-", dir=temporary_folder(self._owner))
         path = Path(self._folder, "socket")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

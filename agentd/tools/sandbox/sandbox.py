@@ -13,7 +13,13 @@ from agentd.tools.sandbox import landlock, seccomp
 from agentd.tools.sandbox.arguments import find_system
 from agentd.tools.sandbox.cgroup import Cgroups, find_cgroups
 from agentd.tools.sandbox.child import Child
-from agentd.tools.sandbox.drop import Owner, choose_owner, drop_prefix, find_program
+from agentd.tools.sandbox.drop import (
+    Owner,
+    choose_owner,
+    drop_prefix,
+    find_program,
+    temporary_folder,
+)
 from agentd.tools.sandbox.launch import BubblewrapLauncher, LandlockLauncher, Launcher
 from agentd.tools.sandbox.network import Network
 from agentd.tools.sandbox.output import Capture
@@ -205,7 +211,8 @@ def landlocks(words: Sequence[str], cgroups: Cgroups | None) -> Sequence[Launche
 async def try_launcher(launcher: Launcher, owner: Owner | None) -> str | None:
     """Run a real command in a folder of its own; return what went wrong."""
     try:
-        with tempfile.TemporaryDirectory(prefix="agentd-probe-") as folder:
+        place = temporary_folder(owner)
+        with tempfile.TemporaryDirectory(prefix="agentd-probe-", dir=place) as folder:
             if owner is not None:
                 os.chown(folder, owner.uid, owner.gid)
             profile = Profile(workspace=folder, limits=_PROBE_LIMITS)
