@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from agentd.tools.sandbox.limits import limit_words
 from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile, split_pattern
 
 ACCOUNT_FILES: Mapping[str, bytes] = {
@@ -54,6 +55,8 @@ class Descriptors(msgspec.Struct, frozen=True):
     """What to bind at each path. It was opened without following a link, and cannot be exchanged
     for another between that check and its use."""
     proxy: int | None = None
+    limited: bool = False
+    """Whether the command will be limited from outside, while it waits at the gate."""
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -82,8 +85,8 @@ def build_arguments(
 ) -> Vector:
     """Return the words that confine a command to its profile.
 
-    The order matters: what comes later lies on top. All limits are set by the last program before
-    the command, inside, since the number of processes is counted for each user namespace.
+    The order matters: what comes later lies on top. Limits that are not set from outside are set
+    by the last program before the command, within its user namespace.
     """
     return Vector(
         options=(
@@ -96,23 +99,10 @@ def build_arguments(
             *_environment(profile, proxied=descriptors.proxy is not None),
         ),
         program=(
-            *limit_arguments(profile.limits),
+            *(() if descriptors.limited else limit_words(profile.limits)),
             *(BRIDGE if descriptors.proxy is not None else ()),
             *command.argv,
         ),
-    )
-
-
-def limit_arguments(limits: Limits) -> tuple[str, ...]:
-    """Return the words that set a command's resource limits, soft and hard alike."""
-    return (
-        "/usr/bin/prlimit",
-        f"--as={limits.memory_bytes}",
-        f"--fsize={limits.file_bytes}",
-        f"--nofile={limits.open_files}",
-        f"--nproc={limits.processes}",
-        "--core=0",
-        "--",
     )
 
 
