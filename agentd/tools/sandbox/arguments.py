@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile
+from agentd.tools.sandbox.limits import limit_words
+from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile, split_pattern
 
 ACCOUNT_FILES: Mapping[str, bytes] = {
     "/etc/group": b"tool:x:65534:\n",
@@ -21,6 +22,8 @@ PROXY_URL = "http://127.0.0.1:3128"
 """Where the bridge listens, in a network namespace that has nothing else."""
 
 SCRATCH_BYTES = 256 * MIB
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The sandbox's own, which no proxy leads to; the host's only when that was granted by name."""
 _NOBODY = "65534"
 _ROOT_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache")
@@ -52,6 +55,8 @@ class Descriptors(msgspec.Struct, frozen=True):
     """What to bind at each path. It was opened without following a link, and cannot be exchanged
     for another between that check and its use."""
     proxy: int | None = None
+    limited: bool = False
+    """Whether the command will be limited from outside, while it waits at the gate."""
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -80,8 +85,8 @@ def build_arguments(
 ) -> Vector:
     """Return the words that confine a command to its profile.
 
-    The order matters: what comes later lies on top. All limits are set by the last program before
-    the command, inside, since the number of processes is counted for each user namespace.
+    The order matters: what comes later lies on top. Limits that are not set from outside are set
+    by the last program before the command, within its user namespace.
     """
     return Vector(
         options=(
@@ -94,23 +99,10 @@ def build_arguments(
             *_environment(profile, proxied=descriptors.proxy is not None),
         ),
         program=(
-            *limit_arguments(profile.limits),
+            *(() if descriptors.limited else limit_words(profile.limits)),
             *(BRIDGE if descriptors.proxy is not None else ()),
             *command.argv,
         ),
-    )
-
-
-def limit_arguments(limits: Limits) -> tuple[str, ...]:
-    """Return the words that set a command's resource limits, soft and hard alike."""
-    return (
-        "/usr/bin/prlimit",
-        f"--as={limits.memory_bytes}",
-        f"--fsize={limits.file_bytes}",
-        f"--nofile={limits.open_files}",
-        f"--nproc={limits.processes}",
-        "--core=0",
-        "--",
     )
 
 
@@ -171,6 +163,8 @@ def _environment(profile: Profile, *, proxied: bool) -> Iterator[str]:
     if proxied:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             variables[name] = variables[name.lower()] = PROXY_URL
-        variables["NO_PROXY"] = variables["no_proxy"] = "localhost,127.0.0.1,::1"
+        granted = {split_pattern(pattern)[0] for pattern in profile.network}
+        own = ",".join(host for host in _LOOPBACK if host not in granted)
+        variables["NO_PROXY"] = variables["no_proxy"] = own
     for name, value in sorted(variables.items()):
         yield from ("--setenv", name, value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentd.errors import AgentdError
-from agentd.tools.sandbox.drop import choose_owner, drop_prefix
+from agentd.tools.sandbox.drop import choose_owner, drop_prefix, temporary_folder
 from agentd.tools.sandbox.launch import Launcher
 from agentd.tools.sandbox.profile import Command, Limits, Profile, Tier
 from agentd.tools.sandbox.sandbox import Sandbox, bubblewrap, landlocks, try_launcher
@@ -20,7 +20,9 @@ LIMITS = Limits(soft_timeout_s=20.0, hard_timeout_s=21.0)
 @pytest.fixture
 def room() -> Iterator[Path]:
     """Give a folder that the user of commands can reach, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="agentd-sandbox-")).resolve()
+    folder = Path(
+        tempfile.mkdtemp(prefix="agentd-sandbox-", dir=temporary_folder(choose_owner()))
+    ).resolve()
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
