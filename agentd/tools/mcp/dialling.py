@@ -1,0 +1,34 @@
+"""Reach a declared MCP server, and greet it."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from agentd.tools.mcp.connection import SdkConnection, greet
+from agentd.tools.mcp.ports import NoAnswer, Process
+from agentd.tools.mcp.screen import Screen
+from agentd.tools.mcp.transports import http_transport, process_transport
+
+
+@asynccontextmanager
+async def dial_process(
+    process: Process, changed: Callable[[], None], timeout_s: float
+) -> AsyncGenerator[SdkConnection]:
+    """Greet a process, and end it afterwards. Raises what `greet` raises."""
+    screen = Screen()
+    try:
+        transport = process_transport(process, screen)
+        async with greet(transport, screen, changed, timeout_s) as connection:
+            yield connection
+    except NoAnswer as error:
+        raise NoAnswer(screen.ended or str(error)) from None  # With its last words.
+
+
+@asynccontextmanager
+async def dial_url(
+    url: str, headers: Mapping[str, str], changed: Callable[[], None], timeout_s: float
+) -> AsyncGenerator[SdkConnection]:
+    """Greet a server that speaks streamable HTTP. Raises what `greet` raises."""
+    screen = Screen()
+    transport = http_transport(url, headers, screen)
+    async with greet(transport, screen, changed, timeout_s) as connection:
+        yield connection
