@@ -96,10 +96,14 @@ def translate(server: McpServer, listed: bytes) -> Catalogue:
     entries = _entries(listed)
     names = Counter(text_of(entry, "name") for entry in entries)
     ids = tool_ids(names)
+    holders = Counter(ids.values())
     for entry in entries:
         name = text_of(entry, "name")
         if not name or len(name) > MAX_NAME or names[name] > 1:
             faults.append(f"{_shown(name)} is left out: its name is empty, too long or not unique")
+            continue
+        if holders[ids[name]] > 1 and ids[name] != name:
+            faults.append(f"{_shown(name)} is left out: another tool has its id")
             continue
         try:
             tools.append(Listed(name, _tool(server, entry, ids[name])))

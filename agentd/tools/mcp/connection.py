@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentd import __version__
 from agentd.tools.mcp.catalogue import MAX_LIST_BYTES, MAX_TOOLS, Unlistable, canonical
-from agentd.tools.mcp.ports import ErrorAnswer, NoAnswer, Progress
+from agentd.tools.mcp.ports import ErrorAnswer, NoAnswer, Progress, innermost
 from agentd.tools.mcp.screen import Screen, screened
 from agentd.tools.mcp.text import clean
 
@@ -71,9 +71,7 @@ class SdkConnection:
                 break
         raise Unlistable("it lists its tools without an end")
 
-    async def call(
-        self, name: str, arguments: dict[str, Any], note: Progress
-    ) -> Mapping[str, Any]:
+    async def call(self, name: str, arguments: dict[str, Any], note: Progress) -> Mapping[str, Any]:
         """Return a tool's `CallToolResult` as JSON, or raise NoAnswer or ErrorAnswer.
 
         Cancelling it tells the server, which need not heed it.
@@ -109,18 +107,19 @@ class _answers:  # noqa: N801 - it reads as a verb
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        match error:
-            case MCPError() if error.code == types.CONNECTION_CLOSED:
+        cause = innermost(error) if error is not None else None
+        match cause:
+            case MCPError() if cause.code == types.CONNECTION_CLOSED:
                 raise NoAnswer("the connection ended before the answer") from None
-            case MCPError() if error.code == types.PARSE_ERROR or error.message == _HTTP_FAULT:
+            case MCPError() if cause.code == types.PARSE_ERROR or cause.message == _HTTP_FAULT:
                 # Made by the SDK: a gateway that gives up says nothing of what the tool did.
-                raise NoAnswer(clean(error.message, _MAX_REASON)) from None
+                raise NoAnswer(clean(cause.message, _MAX_REASON)) from None
             case MCPError():
-                raise ErrorAnswer(clean(error.message, _MAX_REASON) or "an error") from None
+                raise ErrorAnswer(clean(cause.message, _MAX_REASON) or "an error") from None
             case ValidationError():
                 raise NoAnswer("the answer is not one of the protocol's") from None
             case RuntimeError():
-                raise NoAnswer(clean(str(error), _MAX_REASON)) from None
+                raise NoAnswer(clean(str(cause), _MAX_REASON)) from None
             case _:
                 pass
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from agentd.tools.mcp.connection import SdkConnection, greet
-from agentd.tools.mcp.ports import NoAnswer, Process
+from agentd.tools.mcp.ports import NoAnswer, Process, innermost
 from agentd.tools.mcp.screen import Screen
 from agentd.tools.mcp.transports import http_transport, process_transport
 
@@ -19,8 +19,10 @@ async def dial_process(
         transport = process_transport(process, screen)
         async with greet(transport, screen, changed, timeout_s) as connection:
             yield connection
-    except NoAnswer as error:
-        raise NoAnswer(screen.ended or str(error)) from None  # With its last words.
+    except Exception as error:
+        if isinstance(innermost(error), NoAnswer):
+            raise NoAnswer(screen.ended or str(innermost(error))) from None  # With its last words.
+        raise
 
 
 @asynccontextmanager

@@ -66,9 +66,7 @@ class Connection(Protocol):
         """Return the tool list in its canonical form, or raise NoAnswer or ErrorAnswer."""
         ...
 
-    async def call(
-        self, name: str, arguments: dict[str, Any], note: Progress
-    ) -> Mapping[str, Any]:
+    async def call(self, name: str, arguments: dict[str, Any], note: Progress) -> Mapping[str, Any]:
         """Return a tool's `CallToolResult` as JSON, or raise NoAnswer or ErrorAnswer.
 
         Cancelling it tells the server, which need not heed it.
@@ -86,3 +84,10 @@ class NoAnswer(Exception):
 
 class ErrorAnswer(Exception):
     """The server answered that it will not, or cannot."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return what was raised first: each task group on the way wraps it in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

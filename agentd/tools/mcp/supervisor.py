@@ -23,6 +23,7 @@ from agentd.tools.mcp.ports import (
     NoAnswer,
     PinStore,
     Progress,
+    innermost,
 )
 from agentd.tools.mcp.results import outcome_of
 from agentd.tools.mcp.server import McpServer, Phase, ServerState
@@ -73,8 +74,9 @@ class Supervisor:
         self._phase = Phase.CONNECTING
         self._reason = ""
         self._connection: Connection | None = None
-        self._usable = asyncio.Event()
-        """Set while calls may be made: connected, and the tools are those that were accepted."""
+        self._settled = asyncio.Event()
+        """Set while the server is there, and its tools are known to be, or not to be, those that
+        were accepted."""
         self._accepted: bytes | None = None
         self._offered: bytes | None = None
         """A list that waits to be accepted."""
@@ -103,7 +105,7 @@ class Supervisor:
     def fail(self, reason: str) -> None:
         """Say that the server cannot be reached."""
         self._connection = None
-        self._usable.clear()
+        self._settled.clear()
         self._enter(Phase.FAILING, reason)
 
     async def restore(self) -> None:
@@ -154,8 +156,8 @@ class Supervisor:
         except asyncio.CancelledError:
             raise asyncio.CancelledError(Stopped()) from None
         connection = self._connection
-        if refusal or connection is None or connection.ended:
-            return Failed(refusal or self._says("is not connected any more"))
+        if refusal or connection is None:
+            return Failed(refusal or self._says("is not connected"))
         try:
             async with asyncio.timeout(self.server.timeout_ms / 1000):
                 return outcome_of(await connection.call(name, arguments, note))
@@ -182,12 +184,8 @@ class Supervisor:
                 await self._review(connection)
                 while not connection.ended:
                     await self._stay(connection)
-        except TimeoutError:
-            return "it did not answer in time"
-        except (NoAnswer, ErrorAnswer, Unlistable, AgentdError, OSError) as error:
-            return clean(str(error), _MAX_REASON) or type(error).__name__
         except Exception as error:  # noqa: BLE001 - whatever a server makes the SDK raise ends it
-            return clean(f"{type(error).__name__}: {_innermost(error)}", _MAX_REASON)
+            return _why(innermost(error))
         else:
             return connection.ended
 
@@ -214,15 +212,15 @@ class Supervisor:
             self._resume()
         else:
             self._offered = listed
-            self._usable.clear()
+            self._settled.set()
             self._enter(Phase.PAUSED, "its tools have changed, and must be accepted")
 
     def _suspect(self) -> None:
         """Let calls wait until the list has been looked at."""
-        self._usable.clear()
+        self._settled.clear()
 
     def _resume(self) -> None:
-        self._usable.set()
+        self._settled.set()
         self._enter(Phase.CONNECTED, "")
 
     def _adopt(self, listed: bytes) -> None:
@@ -235,13 +233,15 @@ class Supervisor:
 
     async def _refusal(self, name: str) -> str:
         """Wait for the server, and return why a call cannot be made, or an empty text."""
-        if not self._usable.is_set() and self._phase is not Phase.PAUSED:
+        if self._connection is not None and self._connection.ended:
+            self._suspect()  # Until there is another.
+        if self._phase is not Phase.PAUSED:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience.ready_s):
-                    await self._usable.wait()
+                    await self._settled.wait()
         if self._phase is Phase.PAUSED:
             return self._says("is paused: its tools have changed, and an operator must accept them")
-        if not self._usable.is_set():
+        if not self._settled.is_set():
             return self._says(f"is not available: {self._reason or 'it is being connected'}")
         if all(listed.name != name for listed in self._catalogue.tools):
             return self._says("has no such tool any more")
@@ -260,7 +260,11 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _innermost(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _why(error: BaseException) -> str:
+    match error:
+        case TimeoutError():
+            return "it did not answer in time"
+        case NoAnswer() | ErrorAnswer() | Unlistable() | AgentdError() | OSError():
+            return clean(str(error), _MAX_REASON) or type(error).__name__
+        case _:
+            return clean(f"{type(error).__name__}: {error}", _MAX_REASON)

@@ -82,16 +82,26 @@ async def _write(process: Process, to_server: Any, screen: Screen) -> None:
 
 
 async def _end(process: Process, screen: Screen) -> None:
-    try:
-        with suppress(OSError, TimeoutError):
-            process.stdin.close()
-            async with asyncio.timeout(GRACE_S):
-                await process.wait()
-    finally:
-        await process.kill()
-        said = process.stderr.strip().splitlines()
-        if screen.ended and said:
-            screen.ended = f"{screen.ended}; it said: {said[-1]}"
+    async with asyncio.TaskGroup() as group:
+        # A process that nobody reads from cannot end, and asyncio does not see that it has ended.
+        draining = group.create_task(_drain(process.stdout))
+        try:
+            with suppress(OSError, TimeoutError):
+                process.stdin.close()
+                async with asyncio.timeout(GRACE_S):
+                    await process.wait()
+        finally:
+            await process.kill()
+            draining.cancel()
+    said = process.stderr.strip().splitlines()
+    if screen.ended and said:
+        screen.ended = f"{screen.ended}; it said: {said[-1]}"
+
+
+async def _drain(output: asyncio.StreamReader) -> None:
+    with suppress(OSError):
+        while await output.read(CHUNK_BYTES):
+            pass
 
 
 @asynccontextmanager
