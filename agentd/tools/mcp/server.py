@@ -19,6 +19,7 @@ MAX_TIMEOUT_MS = 24 * 3600 * 1000
 _SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_.-]+)\}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_HOST_PORT = re.compile(r"([A-Za-z0-9*._-]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?\Z")
 _PROCESS_NEEDS = ("fs.read:", "fs.write:", "net.connect:", "secret.use:")
 _PORTS = {"http": 80, "https": 443}
 
@@ -44,6 +45,9 @@ class McpServer(msgspec.Struct, frozen=True):
     """Whether its annotations count, and its results are not labelled untrusted."""
     timeout_ms: int = 60_000
     """How long one call may take."""
+    memory_bytes: int = 4 * 1024**3
+    """Of address space for one process of the command: a JavaScript engine reserves gigabytes that
+    it does not use."""
 
     @property
     def toolset(self) -> str:
@@ -56,7 +60,9 @@ class McpServer(msgspec.Struct, frozen=True):
         if not self.url:
             return ()
         parts = urlsplit(self.url)
-        return (f"net.connect:{parts.hostname}:{parts.port or _PORTS[parts.scheme]}",)
+        host = parts.hostname or ""
+        shown = f"[{host}]" if ":" in host else host
+        return (f"net.connect:{shown}:{parts.port or _PORTS[parts.scheme]}",)
 
 
 class Phase(Enum):
@@ -163,6 +169,8 @@ def _check_permissions(server: McpServer, kinds: Iterable[str], field: str) -> N
             path = rest.removesuffix("/**")
             if not path.startswith("/") or "*" in path or ".." in path.split("/"):
                 raise invalid_field(place, "must name an absolute path, or a folder as PATH/**")
+        elif kind == "net.connect:" and not _HOST_PORT.match(rest):
+            raise invalid_field(place, "must name a host, and perhaps a port")
         elif not rest:
             raise invalid_field(place, "names nothing")
 

@@ -58,6 +58,8 @@ def test_what_is_sound_is_accepted(declared: dict[str, Any]) -> None:
         ("it.permissions[0]", COMMAND | {"permissions": ("fs.read:/a/*",)}),
         ("it.permissions[0]", COMMAND | {"permissions": ("fs.read:/a/../b",)}),
         ("it.permissions[0]", COMMAND | {"permissions": ("net.connect:",)}),
+        ("it.permissions[0]", COMMAND | {"permissions": ("net.connect:a:b",)}),
+        ("it.permissions[0]", COMMAND | {"permissions": ("secret.use:",)}),
         ("it.permissions[0]", URL | {"permissions": ("fs.read:/a",)}),
     ],
 )
@@ -98,6 +100,7 @@ def test_the_sandbox_gets_exactly_what_was_declared() -> None:
             "fs.read:/r.txt",
             "fs.write:/w/**",
             "net.connect:example.com:443",
+            "net.connect:[::1]",
             "secret.use:k",
         ),
     )
@@ -105,11 +108,11 @@ def test_the_sandbox_gets_exactly_what_was_declared() -> None:
     assert profile.workspace == "/state/s"
     assert profile.readable == ("/r", "/r.txt")
     assert profile.writable == ("/w",)
-    assert profile.network == ("example.com:443",)
+    assert profile.network == ("example.com:443", "[::1]")
     assert profile.environment == {"A": "b"}
 
 
 def test_what_a_call_needs_is_where_the_daemon_connects_to() -> None:
     assert McpServer("s", url="https://example.com/mcp").needs == ("net.connect:example.com:443",)
-    assert McpServer("s", url="http://[::1]:80/").needs == ("net.connect:::1:80",)
+    assert McpServer("s", url="http://[::1]:80/").needs == ("net.connect:[::1]:80",)
     assert McpServer("s", command=("x",)).needs == ()

@@ -14,6 +14,7 @@ import msgspec
 
 from agentd.agent.hosting import Invocation, InvocationKind, Outcome
 from agentd.agent.ids import CallId, RunId
+from agentd.tools.mcp.launch import Spawner
 from agentd.tools.mcp.server import McpServer, Phase, ServerState
 from agentd.tools.mcp.servers import McpOptions, McpServers
 from agentd.tools.mcp.supervisor import Patience
@@ -52,6 +53,8 @@ class PlainProcess:
 
 class PlainSandbox:
     """Starts what it is told to, and remembers with what."""
+
+    owner = None
 
     def __init__(self) -> None:
         self.profiles: list[Profile] = []
@@ -93,10 +96,16 @@ class Scene:
     """The servers of a test, and how to wait for them."""
 
     def __init__(
-        self, folder: Path, *, pins: Pins | None = None, patience: Patience = QUICK
+        self,
+        folder: Path,
+        *,
+        pins: Pins | None = None,
+        patience: Patience = QUICK,
+        sandbox: Spawner | None = None,
     ) -> None:
         self.folder = folder
         self.sandbox = PlainSandbox()
+        self._spawner = sandbox or self.sandbox
         self.pins = pins or Pins()
         self.patience = patience
         self.progress: list[tuple[float, str]] = []
@@ -122,7 +131,7 @@ class Scene:
             on_progress=self.note,
             patience=self.patience,
         )
-        self.servers = McpServers(servers, self.sandbox, self.pins, str(self.folder), options)
+        self.servers = McpServers(servers, self._spawner, self.pins, str(self.folder), options)
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
             task = group.create_task(self.servers.serve())
             yield self
