@@ -17,8 +17,9 @@ from agentd.agent.permission import Labels
 from agentd.agent.tool import Tool
 from agentd.errors import InvalidRequest
 from agentd.tools.mcp.effects import effect_of
+from agentd.tools.mcp.schemas import Unusable, schema_json
 from agentd.tools.mcp.server import McpServer
-from agentd.tools.mcp.text import clean, clean_schema, text_of
+from agentd.tools.mcp.text import clean, text_of
 from agentd.tools.schema import check_schema
 
 MAX_TOOLS = 512
@@ -27,15 +28,12 @@ MAX_LIST_BYTES = 4 * 1024 * 1024
 """The longest canonical list."""
 MAX_DESCRIPTION = 8_000
 """The longest description of a tool, in characters; that of `git` has 150, of `fetch` 500."""
-MAX_PROSE = 2_000
-"""The longest description within a schema, in characters."""
 MAX_NAME = 256
 """The longest name on the wire."""
 _SHOWN_NAME = 80
 
 _KEPT = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
-_DRAFT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/20\d\d-\d\d)/schema#?\Z")
 
 RESULT_SCHEMA = (
     '{"type":"object","required":["content"],"properties":'
@@ -107,7 +105,7 @@ def translate(server: McpServer, listed: bytes) -> Catalogue:
             continue
         try:
             tools.append(Listed(name, _tool(server, entry, ids[name])))
-        except InvalidRequest as error:
+        except (InvalidRequest, Unusable) as error:
             faults.append(f"{_shown(name)} is left out: {clean(str(error), 300)}")
     return Catalogue(tuple(tools), tuple(faults))
 
@@ -150,7 +148,7 @@ def _entries(listed: bytes) -> list[dict[str, Any]]:
 def _tool(server: McpServer, entry: Mapping[str, Any], id: str) -> Tool:
     annotations = entry.get("annotations")
     annotations = annotations if isinstance(annotations, dict) else {}
-    schema = _schema_json(entry.get("inputSchema"))
+    schema = schema_json(entry.get("inputSchema"), trusted=server.trusted)
     check_schema(schema, "its input schema", of_object=True)
     description = text_of(entry, "description") or text_of(entry, "title")
     open_world = annotations.get("openWorldHint") is True
@@ -166,18 +164,6 @@ def _tool(server: McpServer, entry: Mapping[str, Any], id: str) -> Tool:
         timeout_ms=server.timeout_ms,
         labels=Labels(untrusted=not server.trusted or open_world),
     )
-
-
-def _schema_json(schema: Any) -> str:
-    """Return a schema of ours: the dialect of 2020-12 reads what most older schemas say.
-
-    What it would read otherwise, such as `items` that is a list, is not valid in it; the exception
-    is `dependencies`, which it ignores and the server itself checks.
-    """
-    dialect = schema.get("$schema") if isinstance(schema, dict) else None
-    if isinstance(dialect, str) and _DRAFT.match(dialect):
-        schema = {key: value for key, value in schema.items() if key != "$schema"}
-    return msgspec.json.encode(clean_schema(schema, MAX_PROSE)).decode()
 
 
 def _plain_id(name: str) -> str:

@@ -66,7 +66,7 @@ class SdkConnection:
             size += sum(len(str(entry)) for entry in self._screen.raw_tools)
             cursor = page.next_cursor
             if cursor is None:
-                return canonical(entries)
+                return await asyncio.to_thread(canonical, entries)
             if len(entries) > MAX_TOOLS or size > MAX_LIST_BYTES:
                 break
         raise Unlistable("it lists its tools without an end")

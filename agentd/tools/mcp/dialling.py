@@ -1,5 +1,6 @@
 """Reach a declared MCP server, and greet it."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,10 @@ from agentd.tools.mcp.connection import SdkConnection, greet
 from agentd.tools.mcp.ports import NoAnswer, Process, innermost
 from agentd.tools.mcp.screen import Screen
 from agentd.tools.mcp.transports import http_transport, process_transport
+
+for _name in ("mcp", "client", "httpx2"):
+    # The SDK writes what servers send into the log, and they may send what they like.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import msgspec
 
 from agentd.agent.hosting import Failed, Outcome, OutcomeUnknown, Stopped
 from agentd.agent.tool import Tool
-from agentd.errors import AgentdError, Conflict, Reason
+from agentd.errors import AgentdError, Conflict, Corrupt, Reason
 from agentd.tools.mcp.catalogue import Catalogue, Unlistable, differences, digest_of, translate
 from agentd.tools.mcp.ports import (
     Connect,
@@ -109,10 +109,13 @@ class Supervisor:
         self._enter(Phase.FAILING, reason)
 
     async def restore(self) -> None:
-        """Take in what was accepted before the daemon was started."""
+        """Take in what was accepted before the daemon was started.
+
+        Raises Corrupt (JOURNAL_CORRUPT) when that cannot be read.
+        """
         pin = await self._pins.get(self.server.name)
         if pin is not None:
-            self._adopt(pin)
+            await self._adopt(pin)
 
     async def run(self) -> None:
         """Keep the server connected until cancelled."""
@@ -138,11 +141,12 @@ class Supervisor:
                 metadata={"server": self.server.name, "digest": digest},
             )
         await self._pins.put(self.server.name, offered)
-        self._adopt(offered)
-        if self._offered is offered:
+        await self._adopt(offered)
+        if self._offered == offered:
             self._offered = None
-            if self._connection is not None:
+            if self._phase is Phase.PAUSED:
                 self._resume()
+        self._on_change()
 
     async def call(
         self, name: str, tool: Tool, arguments: dict[str, Any], note: Progress
@@ -206,7 +210,7 @@ class Supervisor:
         self._connection = connection
         if self._accepted is None:
             await self._pins.put(self.server.name, listed)
-            self._adopt(listed)
+            await self._adopt(listed)
         if listed == self._accepted:
             self._offered = None
             self._resume()
@@ -223,9 +227,17 @@ class Supervisor:
         self._settled.set()
         self._enter(Phase.CONNECTED, "")
 
-    def _adopt(self, listed: bytes) -> None:
-        self._accepted = listed
-        self._catalogue = translate(self.server, listed)
+    async def _adopt(self, listed: bytes) -> None:
+        try:
+            # In a thread: schemas that somebody else wrote take what time they like.
+            catalogue = await asyncio.to_thread(translate, self.server, listed)
+        except msgspec.MsgspecError as error:
+            raise Corrupt(
+                Reason.JOURNAL_CORRUPT,
+                f"the pinned tools of the MCP server {self.server.name} cannot be read ({error})",
+                metadata={"server": self.server.name},
+            ) from error
+        self._accepted, self._catalogue = listed, catalogue
 
     def _enter(self, phase: Phase, reason: str) -> None:
         self._phase, self._reason = phase, reason

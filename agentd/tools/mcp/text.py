@@ -14,11 +14,6 @@ _INVISIBLE = re.compile(
 )
 """Characters that a person does not see and a model reads."""
 
-_PROSE = frozenset({"title", "description", "$comment"})
-"""Keywords of a schema whose value is text for people and models."""
-_PLAIN_DATA = frozenset({"const", "enum", "default", "examples"})
-"""Keywords of a schema whose value is data, and must stay as it is."""
-
 
 def clean(text: str, limit: int) -> str:
     """Return a text without invisible characters, and cut to `limit` characters, which it says."""
@@ -31,25 +26,6 @@ def clean(text: str, limit: int) -> str:
 def clean_json(encoded: bytes) -> bytes:
     """Return JSON without the invisible characters that JSON does not escape."""
     return _INVISIBLE.sub("", encoded.decode()).encode()
-
-
-def clean_schema(schema: Any, limit: int) -> Any:
-    """Return a JSON Schema with clean prose; what it accepts stays the same."""
-    match schema:
-        case dict():
-            return {key: _clean_keyword(key, value, limit) for key, value in schema.items()}
-        case list():
-            return [clean_schema(item, limit) for item in schema]
-        case _:
-            return schema
-
-
-def _clean_keyword(key: str, value: Any, limit: int) -> Any:
-    if key in _PLAIN_DATA:
-        return value
-    if key in _PROSE and isinstance(value, str):
-        return clean(value, limit)
-    return clean_schema(value, limit)
 
 
 def text_of(mapping: Mapping[str, Any], key: str) -> str:

@@ -67,7 +67,7 @@ class Offer:
         if "bad" in MISDEEDS:
             refers = {"type": "object", "properties": {"x": {"$ref": "file:///etc/passwd"}}}
             tools += [tool("refers", input_schema=refers)]
-            tools += [tool("array", input_schema={"type": "object", "pattern": "("})]
+            tools += [tool("array", input_schema={"type": "object", "required": 7})]
         return tools
 
     async def swap(self, ctx: Context) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from agentd.agent.ids import check_tool_id
@@ -116,7 +115,6 @@ def test_a_name_that_two_tools_have_is_nobodys() -> None:
         {},
         {"type": "array"},
         {"type": "object", "properties": {"x": {"$ref": "https://example.com/x"}}},
-        {"type": "object", "properties": {"x": {"pattern": "("}}},
         {"type": "object", "$schema": "https://example.com/mine"},
         {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "items": [{}]},
     ],
@@ -125,34 +123,16 @@ def test_a_tool_with_a_bad_schema_is_left_out(schema: object) -> None:
     catalogue = listed(entry("bad", inputSchema=schema), entry("good"))
     assert [one.name for one in catalogue.tools] == ["good"]
     [fault] = catalogue.faults
-    assert fault.startswith("'bad' is left out: its input schema")
+    assert fault.startswith("'bad' is left out: it")
 
 
-def test_an_older_dialect_is_read_as_ours() -> None:
-    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}
-    [one] = listed(entry(inputSchema=schema)).tools
-    assert one.tool.input_schema_json == '{"type":"object"}'
-
-
-def test_prose_is_cleaned_and_cut_but_what_a_schema_accepts_stays() -> None:
+def test_a_description_is_cleaned_and_cut() -> None:
     hidden = "a\x1b[31m\u202eb\U000e0041"
-    properties = {
-        "description": {"type": "string", "description": hidden + "x" * 9_000},
-        "x": {"enum": [hidden], "default": {"description": hidden}, "title": hidden},
-    }
-    [one] = listed(
-        entry(description=hidden * 9_000, inputSchema=OBJECT | {"properties": properties})
-    ).tools
+    [one] = listed(entry(description=hidden * 9_000)).tools
     assert one.tool.description.startswith("a[31mba[31mb")
     assert len(one.tool.description) < 8_100
-    seen = msgspec.json.decode(one.tool.input_schema_json)["properties"]
-    assert len(seen["description"]["description"]) < 2_100
-    assert seen["description"]["description"].startswith("a[31mbx")
-    assert seen["x"] == {
-        "enum": [hidden],
-        "default": {"description": hidden},
-        "title": "a[31mb",
-    }
+    [titled] = listed(entry(title="T")).tools
+    assert titled.tool.description == "T"
 
 
 def test_the_schema_of_results_is_sound() -> None:
