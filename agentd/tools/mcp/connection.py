@@ -172,7 +172,7 @@ async def _listen(client: Client, screen: Screen, note: Callable[[], None]) -> N
         try:
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
-                    note()
+                    pass  # The session hears them too, as it does those of the older protocol.
         except ListenNotSupportedError:
             return
         except (SubscriptionLost, MCPError):

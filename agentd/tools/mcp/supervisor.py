@@ -51,6 +51,12 @@ class Patience(msgspec.Struct, frozen=True):
     steady_s: float = 60.0
     """A connection that lasted this long makes the next pause the first again."""
 
+    def pause_s(self, failures: int, fraction: float) -> float:
+        """Return the pause after so many failures in a row. Half of it is chance, of which
+        `fraction` says how much: servers that fell together do not come back together."""
+        longest = min(self.first_retry_s * 2.0 ** min(failures, 20), self.last_retry_s)
+        return longest * (1 + fraction) / 2
+
 
 class Supervisor:
     """One server."""
@@ -125,7 +131,7 @@ class Supervisor:
             reason = await self._attempt()
             failures = 0 if _now_s() - begin_s > self._patience.steady_s else failures
             self.fail(reason)
-            await asyncio.sleep(self._pause_s(failures))
+            await asyncio.sleep(self._patience.pause_s(failures, self._fraction()))
             failures += 1
 
     async def accept(self, digest: str) -> None:
@@ -258,11 +264,6 @@ class Supervisor:
         if all(listed.name != name for listed in self._catalogue.tools):
             return self._says("has no such tool any more")
         return ""
-
-    def _pause_s(self, failures: int) -> float:
-        longest = self._patience.first_retry_s * 2.0 ** min(failures, 20)
-        # Half of the pause is chance: servers that fell together do not come back together.
-        return min(longest, self._patience.last_retry_s) * (1 + self._fraction()) / 2
 
     def _says(self, what: str) -> str:
         return f"the MCP server {self.server.name} {what}"

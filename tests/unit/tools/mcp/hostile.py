@@ -5,6 +5,7 @@ Run by path, in a process of its own; knows nothing of agentd.
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -106,7 +107,9 @@ async def large(_ctx: Context, _arguments: dict[str, Any]) -> list[str]:
     return ["x" * 3_000_000, "and more"]
 
 
-async def giant(_ctx: Context, _arguments: dict[str, Any]) -> list[str]:
+async def giant(ctx: Context, _arguments: dict[str, Any]) -> list[str]:
+    if "json" not in MISDEEDS:  # By HTTP the answer is then an event of a stream.
+        await ctx.session.report_progress(0, 1)
     return ["x" * 20_000_000]
 
 
@@ -169,7 +172,8 @@ async def list_tools(
     if "endless" in MISDEEDS:
         page = int(params.cursor) if params and params.cursor else 0
         more = [tool(f"page{page}")]
-        return types.ListToolsResult(tools=more, next_cursor=str(page + 1))
+        offered = [] if "empty" in MISDEEDS else more
+        return types.ListToolsResult(tools=offered, next_cursor=str(page + 1))
     if "silent" in MISDEEDS:
         await asyncio.Event().wait()
     return types.ListToolsResult(tools=OFFER.tools())
@@ -255,17 +259,33 @@ async def serve_stdio(server: Server[Any]) -> None:
 
 
 class Gateway:
-    """Gives up on every call of a tool, after having passed it on or not."""
+    """Stands before the server: gives up on calls, forgets a session, knows no newer protocol."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._forgot = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = dict(scope.get("headers", ()))
-        if headers.get(b"mcp-method") == b"tools/call":
-            await Response("bad gateway", status_code=504)(scope, receive, send)
+        message = await receive() if scope["type"] == "http" else {}
+        body = message.get("body", b"")
+        calls = b'"tools/call"' in body
+        status = 0
+        if calls and "gateway" in MISDEEDS:
+            status = 504
+        elif calls and "forgetful" in MISDEEDS and not self._forgot:
+            self._forgot, status = True, 404
+        elif b'"server/discover"' in body and "older" in MISDEEDS:
+            status = 404
+
+        async def replay() -> Any:
+            nonlocal message
+            first, message = message, None
+            return first or await receive()
+
+        if status:
+            await Response("no", status_code=status)(scope, replay, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, replay, send)
 
 
 async def serve_http(server: Server[Any]) -> None:
@@ -284,7 +304,7 @@ async def serve_http(server: Server[Any]) -> None:
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         say(sys.stdout, str(listening.getsockname()[1]))
-        if "gateway" in MISDEEDS:
+        if MISDEEDS & {"gateway", "forgetful", "older"}:
             app.add_middleware(Gateway)
         settings = uvicorn.Config(app, log_level="warning", lifespan="on")
         await uvicorn.Server(settings).serve(sockets=[listening])
@@ -294,12 +314,16 @@ def main() -> None:
     if "mute" in MISDEEDS:
         sys.stdin.read()
         return
+    if "deaf" in MISDEEDS:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say(sys.stderr, "begun")
+        signal.pause()
     if "stillborn" in MISDEEDS:
         sys.exit("fatal: no licence\x1b[5m found")
     server: Server[Any] = Server(
         "hostile",
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
+        on_list_tools=None if "toolless" in MISDEEDS else list_tools,
+        on_call_tool=None if "toolless" in MISDEEDS else call_tool,
         on_subscriptions_listen=ListenHandler(OFFER.bus),
     )
     asyncio.run((serve_http if TRANSPORT == "http" else serve_stdio)(server))

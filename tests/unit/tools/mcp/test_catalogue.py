@@ -184,12 +184,22 @@ def test_results_are_untrusted_unless_the_server_is_and_speaks_for_itself() -> N
     assert fetching.tool.labels == Labels(untrusted=True)
 
 
-async def test_a_list_without_an_end_is_not_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("misdeeds", [("endless",), ("endless", "empty")])
+async def test_a_list_without_an_end_is_not_listed(
+    tmp_path: Path, misdeeds: tuple[str, ...]
+) -> None:
     scene = Scene(tmp_path)
-    async with scene.play(hostile("endless")):
+    async with scene.play(hostile(*misdeeds)):
         state = await scene.until_phase(Phase.FAILING)
         assert state.reason == "it lists its tools without an end"
         assert scene.servers.tools() == {}
+
+
+async def test_a_server_may_have_no_tools(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.play(hostile("toolless")):
+        state = await scene.until_phase(Phase.CONNECTED)
+        assert (state.tools, state.faults) == (0, ())
 
 
 async def test_bad_tools_are_left_out_and_the_others_stay(tmp_path: Path) -> None:

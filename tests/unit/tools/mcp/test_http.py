@@ -88,12 +88,19 @@ async def test_a_giant_result_is_not_read(tmp_path: Path, mode: list[str]) -> No
         assert isinstance(await scene.call("echo"), Succeeded)
 
 
-@pytest.mark.parametrize("path", ["/broken", "/packed", "/nowhere"])
-async def test_what_is_not_the_protocol_fails(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/broken", "Server returned an error response"),
+        ("/packed", "the answer is packed, which nobody asked for"),
+        ("/nowhere", "Not Found"),
+    ],
+)
+async def test_what_is_not_the_protocol_fails(tmp_path: Path, path: str, reason: str) -> None:
     scene = Scene(tmp_path)
     async with hostile_url(tmp_path) as (origin, _), scene.play(at(origin, path)):
         state = await scene.until_phase(Phase.FAILING)
-        assert state.reason
+        assert reason in state.reason
         assert scene.servers.tools() == {}
 
 
@@ -103,6 +110,15 @@ async def test_a_gateway_that_gives_up_says_nothing_of_the_tool(tmp_path: Path) 
         await scene.until_phase(Phase.CONNECTED)
         outcome = await scene.call("echo")
         assert isinstance(outcome, OutcomeUnknown), outcome
+
+
+async def test_a_session_that_the_server_forgot_is_begun_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    misdeeds = ["older", "forgetful"]
+    async with hostile_url(tmp_path, misdeeds) as (origin, _), scene.play(at(origin)):
+        await scene.until_phase(Phase.CONNECTED)
+        assert not isinstance(await scene.call("echo"), Succeeded)
+        assert isinstance(await scene.call("echo"), Succeeded)
 
 
 async def test_a_server_that_asks_in_return_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from agentd.errors import Denied, InvalidRequest, Reason
 from agentd.tools.mcp.launch import profile_of
 from agentd.tools.mcp.server import McpServer, check_server, filled
 from agentd.tools.mcp.servers import McpServers
-from tests.unit.tools.mcp.world import Pins, PlainSandbox
+from tests.unit.tools.mcp.world import Pins, Scene
 
 COMMAND = {"command": ("serve",)}
 URL = {"url": "https://example.com/mcp"}
@@ -78,7 +78,7 @@ def test_a_name_must_make_a_toolset(name: str) -> None:
 def test_two_servers_have_two_names(tmp_path: Path) -> None:
     twice = [McpServer("a", command=("x",)), McpServer("a", url="https://example.com")]
     with pytest.raises(InvalidRequest) as caught:
-        McpServers(twice, PlainSandbox(), Pins(), str(tmp_path))
+        McpServers(twice, Scene(tmp_path).sandbox, Pins(), str(tmp_path))
     assert caught.value.faults[0].field == "mcp_servers[1].name"
 
 

@@ -17,6 +17,7 @@ from agentd.agent.hosting import (
 from agentd.agent.permission import Labels
 from agentd.agent.tool import EffectClass
 from agentd.tools.mcp.server import Phase
+from agentd.tools.mcp.supervisor import Patience
 from tests.unit.tools.mcp.world import QUICK, Scene, hostile, invocation
 
 
@@ -172,6 +173,34 @@ async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, misdeed: s
     async with scene.play(hostile(misdeed)):
         state = await scene.until_phase(Phase.FAILING)
         assert state.reason == "it did not answer in time"
+
+
+async def test_a_server_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.play(hostile("deaf")):
+        await scene.until(lambda: scene.sandbox.processes)
+        [process] = scene.sandbox.processes
+        await asyncio.to_thread(process.until_said, "begun")
+    assert process.process.returncode == -9
+
+
+async def test_a_server_that_fails_is_not_tried_all_the_time(tmp_path: Path) -> None:
+    patience = msgspec.structs.replace(QUICK, first_retry_s=3600.0, last_retry_s=3600.0)
+    scene = Scene(tmp_path, patience=patience)
+    server = hostile()
+    missing = msgspec.structs.replace(server, command=("/no/such/program",))
+    async with scene.play(missing):
+        state = await scene.until_phase(Phase.FAILING)
+        assert "No such file" in state.reason
+        for _ in range(50):  # A second attempt would need two trips to a thread.
+            await asyncio.to_thread(int)
+        assert len(scene.sandbox.profiles) == 1
+
+
+def test_the_pause_doubles_up_to_a_bound() -> None:
+    patience = Patience(first_retry_s=1, last_retry_s=10)
+    assert [patience.pause_s(n, 1.0) for n in range(5)] == [1, 2, 4, 8, 10]
+    assert [patience.pause_s(n, 0.0) for n in (0, 4, 10_000)] == [0.5, 5, 5]
 
 
 async def test_a_flood_of_notifications_is_only_a_flood(tmp_path: Path, era: str) -> None:

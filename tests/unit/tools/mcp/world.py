@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,11 @@ class PlainProcess:
     def stderr(self) -> str:
         return self._said.read_text("utf-8", "replace")[-2_000:]
 
+    def until_said(self, word: str) -> None:
+        """Block until it has said something to people."""
+        while word not in self.stderr:
+            time.sleep(0.01)
+
     async def wait(self) -> int:
         return await self.process.wait()
 
@@ -56,7 +62,8 @@ class PlainSandbox:
 
     owner = None
 
-    def __init__(self) -> None:
+    def __init__(self, on_spawn: Callable[[], None]) -> None:
+        self.on_spawn = on_spawn
         self.profiles: list[Profile] = []
         self.processes: list[PlainProcess] = []
 
@@ -76,6 +83,7 @@ class PlainSandbox:
         finally:
             os.close(handle)
         self.processes.append(PlainProcess(process, Path(said)))
+        self.on_spawn()
         return self.processes[-1]
 
 
@@ -104,7 +112,7 @@ class Scene:
         sandbox: Spawner | None = None,
     ) -> None:
         self.folder = folder
-        self.sandbox = PlainSandbox()
+        self.sandbox = PlainSandbox(self.changed)
         self._spawner = sandbox or self.sandbox
         self.pins = pins or Pins()
         self.patience = patience
@@ -210,4 +218,4 @@ async def hostile_url(
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        await process.communicate()
