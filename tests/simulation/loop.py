@@ -1,11 +1,40 @@
 """An event loop whose time is virtual: when nothing is ready, it is the time of the next timer."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 
 class Deadlock(Exception):
     """Nothing is ready, and no timer will ever make it so."""
+
+
+class _OrderedSet(dict[Any, None]):
+    """A set whose order is that of its making."""
+
+    def add(self, item: Any) -> None:
+        self[item] = None
+
+    def discard(self, item: Any) -> None:
+        self.pop(item, None)
+
+
+class _OrderedTaskGroup(asyncio.TaskGroup):
+    """A task group that cancels its tasks in the order in which they were made. The library's own
+    goes by where they lie in memory, which no seed decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks = _OrderedSet()  # type: ignore[assignment]
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Have every task group of the block be an ordered one."""
+    with patch.object(asyncio, "TaskGroup", _OrderedTaskGroup):
+        yield
 
 
 class VirtualLoop(asyncio.BaseEventLoop):

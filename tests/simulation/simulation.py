@@ -17,7 +17,7 @@ from tests.invariants import Broken
 from tests.simulation.daemon import Daemon
 from tests.simulation.deciders import Decider
 from tests.simulation.hosts import SimHost
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import VirtualLoop, in_order
 from tests.simulation.people import SESSIONS, Creator, Meddler, Refused, Resolver, Watcher
 from tests.simulation.tools import local_tools
 from tests.simulation.verdict import check_idle, check_live, check_world, digest_of, unfinished
@@ -53,7 +53,7 @@ def simulate(seed: int, blow: Blow | None = None) -> Result:
     simulation = Simulation(seed, loop, blow)
     gc.disable()  # When it closes what a crash left behind is chance too, and not seeded.
     try:
-        with simulation.listening():
+        with in_order(), simulation.listening():
             loop.run_until_complete(simulation.run())
             return simulation.result(time.perf_counter() - start)
     except Exception as error:
