@@ -47,7 +47,8 @@ from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
-from agentd.settings import models_settings, runtime_limits
+from agentd.settings import models_settings, runtime_limits, secrets_of
+from agentd.toolbox import Toolbox
 
 RETENTION_INTERVAL_S = 600.0
 MODELS_AGE_S = 1.0
@@ -113,12 +114,15 @@ class Daemon:
         self._entropy = SystemEntropy()
         self._start_time_ms = self._clock.now_ms()
         self._stop = asyncio.Event()
+        self._secrets = secrets_of(config)
+        self._toolbox = Toolbox(config, self._secrets, self._entropy)
         self._models: ReloadableModels
         self._notifier: Notifier
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises AgentdError when it cannot start."""
         config = self._config
+        self._configure_log(config)
         self._notifier = Notifier(config.supervisor.notify_socket, config.supervisor.watchdog_s)
         async with AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
@@ -167,17 +171,21 @@ class Daemon:
                 self._clock,
                 self._entropy,
                 self._local_tools,
+                self._secrets.redact if self._secrets.any else None,
                 self._boundary,
+                self._toolbox.workspace,
             )
             runtime = Runtime(outside, runtime_limits(config))
+            runtime.local_tools.expect()
             async with runtime.serving(), asyncio.TaskGroup() as group:
+                toolbox = group.create_task(self._toolbox.serve(runtime))
                 keeper = group.create_task(self._keep_journal(journal))
                 watchdog = group.create_task(self._notifier.watch())
                 try:
                     yield runtime
                 finally:
-                    keeper.cancel()
-                    watchdog.cancel()
+                    for task in (toolbox, keeper, watchdog):
+                        task.cancel()
         finally:
             with contextlib.suppress(AttributeError):
                 await self._models.close()
@@ -191,7 +199,7 @@ class Daemon:
             "RunService": RunService(runtime.engine, runtime.reading),
             "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
-            "ToolService": ToolService(runtime.registry, runtime.hosts),
+            "ToolService": ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
                 runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
@@ -251,7 +259,7 @@ class Daemon:
         except AgentdError as error:
             _log.error("reload_refused", error=error.message)
         else:
-            log.configure(level=config.log.level, format=config.log.format)
+            self._configure_log(config)
             self._models.reload(Catalogue(models_settings(config)))
             kept = replace(config, models=self._config.models, log=self._config.log)
             restart = [
@@ -303,6 +311,10 @@ class Daemon:
             },
             lease_ms=runtime.hosts.lease_ms,
         )
+
+    def _configure_log(self, config: Config) -> None:
+        redact = self._secrets.redact if self._secrets.any else None
+        log.configure(level=config.log.level, format=config.log.format, redact=redact)
 
     def _places(self) -> dict[str, str]:
         server = self._config.server

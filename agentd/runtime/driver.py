@@ -31,6 +31,7 @@ from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint, StoredRun
 from agentd.runtime.posting import Posting, going_down
 from agentd.runtime.questions import asks, documents_of
+from agentd.runtime.redacting import redacted
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 from agentd.tools.toolkit import Toolkit
@@ -222,6 +223,8 @@ class Driver:
         for posting in postings:
             try:
                 event = posting.make(state)
+                if self._around.redact:
+                    event = redacted(event, self._around.redact)
                 state = evolve(state, event)
             except AgentdError as error:
                 posting.refuse(error)

@@ -18,6 +18,7 @@ from agentd.agent.tool import CallError, CallErrorReason, EffectClass, Tool
 from agentd.errors import InvalidRequest
 from agentd.protocol.approvals import granted
 from agentd.runtime.ports import Judge, LocalTool
+from agentd.tools.names import is_foreign
 from agentd.tools.permissions import check_permission, default_layer, resolve
 
 
@@ -62,7 +63,7 @@ class Judging:
         assert started is not None
         needs = self._needs(tool, arguments_json, started.workspace)
         outward = any(need.startswith("net.connect:") for need in needs)
-        if tool.path not in self._local_tools:
+        if tool.path not in self._local_tools or is_foreign(tool.toolset):
             outward = outward or tool.effect is not EffectClass.READ_ONLY
         layers = started.layers or (default_layer(started.workspace),)
         judgement = self._judge(layers, needs, state.labels, outward=outward)

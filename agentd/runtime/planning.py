@@ -72,6 +72,8 @@ class Start(msgspec.Struct):
 
     effect: AskModel | StartCall | ProbeCall | StopCall | Begin
     host: HostId | None = None
+    path: str = ""
+    """The tool whose room was taken, as `toolset/tool`."""
 
 
 class Plan(msgspec.Struct):
@@ -121,12 +123,15 @@ class Planner:
             state = evolve(state, blocked)
             events.append(blocked)
         self._around.hosts.pass_on(run.identity)
+        self._around.local_tools.pass_on(run.identity)
         return Plan(state, starts, effects)
 
     def give_back(self, run: Planned, plan: Plan) -> None:
         """Return the room that a plan took, when it cannot be carried out."""
         for start in plan.starts:
-            if start.host and start.host != LOCAL_HOST:
+            if start.host == LOCAL_HOST:
+                self._around.local_tools.release(start.path)
+            elif start.host:
                 self._around.hosts.give_back(run.identity, start.host)
 
     def _intend(self, run: Planned, state: State, effect: Effect) -> _Intention:
@@ -182,7 +187,7 @@ class Planner:
             event = CallLeased(
                 call.id, effect.attempt, host, token, deadline_ms, call.path, call.effect
             )
-        return event, Start(effect, host), None
+        return event, Start(effect, host, call.path), None
 
     def _ask(self, run: Planned, state: State, effect: AskApproval) -> Event:
         call = state.call(effect.call)
@@ -191,8 +196,9 @@ class Planner:
         return ApprovalRequested(approval, call.id, call.arguments_sha256)
 
     def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
-        if call.path in self._around.local_tools:
-            return LOCAL_HOST
+        local = self._around.local_tools
+        if call.path in local:
+            return LOCAL_HOST if local.acquire(run.identity, call.path) else None
         return self._around.hosts.acquire(run.identity, call.path)
 
 

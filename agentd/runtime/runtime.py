@@ -19,10 +19,12 @@ from agentd.runtime.hosts import Hosts
 from agentd.runtime.judging import Judging
 from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
+from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
+from agentd.runtime.redacting import Redact
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
@@ -30,7 +32,7 @@ from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
 from agentd.tools.permissions import judge
-from agentd.tools.registry import Registry
+from agentd.tools.registry import SHARED, Registry
 
 _DEFAULT_AGENT = Agent(
     DEFAULT_NAMESPACE,
@@ -47,6 +49,7 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     scheduler: SchedulerLimits = SchedulerLimits()
     leases: LeaseLimits = LeaseLimits()
     watches: WatchLimits = WatchLimits()
+    local: LocalLimits = LocalLimits()
     model_timeout_s: float = 900.0
 
 
@@ -64,6 +67,8 @@ class Outside(msgspec.Struct, frozen=True):
     entropy: Entropy
     local_tools: Mapping[str, LocalTool] | None = None
     """Tools that run in this process, by `toolset/tool`."""
+    redact: Redact | None = None
+    """Takes secrets out of a text; None when there are none."""
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
@@ -85,8 +90,9 @@ class Runtime:
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
-        self.watches = Watches(journal, limits.watches)
+        self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
+        self.local_tools = LocalTools(outside.local_tools, limits.local)
         self._starting = Starting(
             journal=journal,
             library=self.library,
@@ -95,9 +101,9 @@ class Runtime:
             clock=clock,
             limits=limits.runs,
             workspace=outside.workspace,
+            settled=self.local_tools.settled,
+            redact=outside.redact,
         )
-        self.local_tools = dict(outside.local_tools or {})
-        """The tools that run in this process, by `toolset/tool`. Grows in place."""
         judging = Judging(judge, self.local_tools)
         around = self._surroundings(outside, timers, limits, judging)
         self.scheduler = Scheduler(around, timers, clock, entropy, limits.scheduler)
@@ -131,6 +137,7 @@ class Runtime:
         )
         self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
+        self.local_tools.wake = self.scheduler.wake
         self.scheduler.on_ended = self._run_ended
 
     @asynccontextmanager
@@ -151,6 +158,12 @@ class Runtime:
             finally:
                 for task in tasks:
                     task.cancel()
+
+    async def offer_local(self, old: Mapping[str, LocalTool], new: Mapping[str, LocalTool]) -> None:
+        """Offer other tools of this process instead of some, in every namespace."""
+        await self.manifests.register(SHARED, [tool.manifest for tool in new.values()])
+        self.local_tools.replace(old, new)
+        self.hosts.recall(new.keys())
 
     def _surroundings(
         self, outside: Outside, timers: Timers, limits: RuntimeLimits, judging: Judging
@@ -174,6 +187,7 @@ class Runtime:
             timers.wake_at,
             timers.stop_at,
             self.local_tools,
+            outside.redact,
             outside.boundary,
         )
 

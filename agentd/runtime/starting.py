@@ -1,6 +1,6 @@
 """Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery
+from agentd.runtime.redacting import Redact
 from agentd.tools.registry import Registry, digest_of
 
 CONVERSATIONS = 64
@@ -66,6 +67,8 @@ class Starting:
         clock: Clock,
         limits: RunLimits,
         workspace: Callable[[RunIdentity], str],
+        settled: Callable[[], Awaitable[None]],
+        redact: Redact | None,
     ) -> None:
         self._journal = journal
         self._library = library
@@ -74,6 +77,8 @@ class Starting:
         self._clock = clock
         self._limits = limits
         self._workspace = workspace
+        self._settled = settled
+        self._redact: Redact = redact or str
         self._conversations: Kept[RunIdentity, Sequence[Message]] = Kept(CONVERSATIONS)
 
     def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
@@ -91,13 +96,15 @@ class Starting:
         agent = await self._library.get_agent(
             request.namespace, request.agent, request.agent_revision
         )
+        if agent.tools or request.tools:
+            await self._settled()
         self.check(agent, request.model, request.tools)
         budget = request.budget.over(agent.budget).over(self._limits.budget)
         now = self._clock.now_ms()
         key = self._journal.next_run_key()
         identity = RunIdentity(key, request.namespace, run_id, agent.id, request.session)
         spec = RunSpec(
-            goal=request.goal,
+            goal=self._redact(request.goal),
             agent_revision=agent.revision,
             budget=budget,
             model=request.model,
@@ -144,7 +151,7 @@ class Starting:
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
         agent = await self._library.get_kept_agent(identity.namespace, identity.agent, revision)
-        return agent.instructions
+        return self._redact(agent.instructions)
 
     async def transcript(self, identity: RunIdentity, previous: RunId | None) -> Transcript:
         """Return a run's transcript as of its newest event."""

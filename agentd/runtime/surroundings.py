@@ -9,7 +9,9 @@ from agentd.agent.ids import RunIdentity
 from agentd.runtime.asking import Asking
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.kept import Kept
-from agentd.runtime.ports import Clock, Journal, LocalTool
+from agentd.runtime.local import LocalTools
+from agentd.runtime.ports import Clock, Journal
+from agentd.runtime.redacting import Redact
 from agentd.runtime.starting import Starting
 from agentd.tools.registry import Registry
 from agentd.tools.toolkit import Toolkit, build_toolkit
@@ -31,8 +33,9 @@ class Surroundings(msgspec.Struct):
     """Has a run woken at a time in milliseconds since the epoch."""
     watch_deadline: Callable[[RunIdentity, int], None]
     """Has a run stopped at a time in milliseconds since the epoch."""
-    local_tools: dict[str, LocalTool] = msgspec.field(default_factory=dict)
-    """By `toolset/tool`."""
+    local_tools: LocalTools
+    redact: Redact | None = None
+    """Takes secrets out of a text; None when there are none."""
     boundary: Callable[[str], None] | None = None
     """Called at the points where a crash is tested."""
     draining: bool = False

@@ -10,7 +10,7 @@ from typing import Any, Protocol, assert_never
 
 from agentd.agent.effects import AskModel, Begin, Effect, ProbeCall, StartCall, StopCall
 from agentd.agent.events import Event, FailureReason, ModelLost, RunEnded, RunFailure, RunState
-from agentd.agent.hosting import Invocation, InvocationKind
+from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
@@ -50,10 +50,12 @@ class Worker(Protocol):
 class _Job:
     """One effect in progress."""
 
-    __slots__ = ("effect", "late", "task", "timer", "unwanted")
+    __slots__ = ("effect", "late", "path", "task", "timer", "unwanted")
 
-    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin) -> None:
+    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin, path: str) -> None:
         self.effect = effect
+        self.path = path
+        """The tool of this process whose room it has; empty for none."""
         self.task: asyncio.Task[None]
         self.timer: asyncio.TimerHandle | None = None
         self.late = False
@@ -118,6 +120,13 @@ class Work:
         if boundary:
             boundary("dispatched")
 
+    def give_back(self) -> None:
+        """Return the room of calls that were cancelled before they began."""
+        for job in self._jobs.values():
+            if job.path:
+                self._around.local_tools.release(job.path)
+        self._jobs.clear()
+
     def stop_unowed(self, owed: Sequence[Effect]) -> None:
         """Cancel what the machine no longer wants."""
         keys = {effect.key for effect in owed}
@@ -144,7 +153,8 @@ class Work:
         tool = self._run.toolkit.by_path[call.path]
         invocation = self._invocation(call, kind, tool)
         if host == LOCAL_HOST:
-            self._spawn(effect, self._execute(call, invocation), tool.timeout_ms / 1000)
+            work = self._execute(call, invocation)
+            self._spawn(effect, work, tool.timeout_ms / 1000, call.path)
         else:
             self._around.hosts.lease(self._run.identity, host, tool, invocation)
 
@@ -164,8 +174,9 @@ class Work:
         effect: AskModel | StartCall | ProbeCall | Begin,
         work: Coroutine[Any, Any, Event],
         timeout_s: float | None,
+        path: str = "",
     ) -> None:
-        job = self._jobs[effect.key] = _Job(effect)
+        job = self._jobs[effect.key] = _Job(effect, path)
         job.task = self._group.create_task(self._perform(job, work))
         if timeout_s is not None:
             # A bare timer: asyncio.timeout costs five times as much.
@@ -183,6 +194,8 @@ class Work:
             if job.timer:
                 job.timer.cancel()
             del self._jobs[job.effect.key]
+            if job.path:
+                self._around.local_tools.release(job.path)
             if event is None:
                 self._run.wake()
             else:
@@ -218,7 +231,9 @@ class Work:
 
     async def _execute(self, call: OpenCall, invocation: Invocation) -> Event:
         """Run a tool of the daemon's own process."""
-        outcome = await self._around.local_tools[call.path](invocation)
+        tool = self._around.local_tools.get(call.path)
+        # One that has gone since was not executed, and waits until it is back.
+        outcome = await tool(invocation) if tool else NotExecuted()
         present = self._run.state.call(call.id)
         stopping = self._run.state.stopping is not None
         return fact_of(present or call, outcome, stopping=stopping)

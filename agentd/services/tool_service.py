@@ -3,6 +3,7 @@
 
 from agentd.agent.ids import parse_name
 from agentd.runtime.hosts import Hosts
+from agentd.runtime.local import LocalTools
 from agentd.services import convert, parse
 from agentd.services.caller import Caller
 from agentd.services.pages import cut, parse_page
@@ -14,12 +15,14 @@ from agentd.v1 import tool_service_pb2 as pb
 class ToolService:
     """The methods of `agentd.v1.ToolService`."""
 
-    def __init__(self, registry: Registry, hosts: Hosts) -> None:
+    def __init__(self, registry: Registry, hosts: Hosts, local: LocalTools) -> None:
         self._registry = registry
         self._hosts = hosts
+        self._local = local
 
     async def ListTools(self, request: pb.ListToolsRequest, caller: Caller) -> pb.ListToolsResponse:
         """List the known tools by name."""
+        await self._local.settled()
         toolset = parse_name(request.toolset, "toolsets", "toolset") if request.toolset else None
         page = parse_page(request, str, "ListTools", caller.namespace, request.toolset)
         found = self._registry.list(
@@ -31,9 +34,12 @@ class ToolService:
 
     async def GetTool(self, request: pb.GetToolRequest, caller: Caller) -> pb.GetToolResponse:
         """Return a tool."""
+        await self._local.settled()
         path = parse.tool_path(request.name)
-        return pb.GetToolResponse(tool=self._shown(self._registry.manifest(caller.namespace, path)))
+        manifest = self._registry.manifest(caller.namespace, path)
+        return pb.GetToolResponse(tool=self._shown(manifest))
 
     def _shown(self, manifest: Manifest) -> tool_pb2.Tool:
-        available = self._hosts.available(manifest.namespace, manifest.tool.path)
+        path = manifest.tool.path
+        available = path in self._local or self._hosts.available(manifest.namespace, path)
         return convert.tool(manifest, available=available)

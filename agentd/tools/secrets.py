@@ -81,6 +81,11 @@ class Secrets:
         """The names of the declared secrets."""
         return tuple(self._sources)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to redact."""
+        return bool(self._sources or self._values)
+
     def reveal(self, name: str) -> str:
         """Return the present value of a secret, for a call that was granted `secret.use:NAME`.
 

@@ -107,7 +107,7 @@ async def house(
                 SessionService(runtime.sessions),
                 RunService(runtime.engine, runtime.reading),
                 EventService(runtime.watches),
-                ToolService(runtime.registry, runtime.hosts),
+                ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
                 ApprovalService(runtime.approvals),
