@@ -52,13 +52,12 @@ def configure(
     stream, by default stderr, is a terminal. Every line goes through `redact`.
     """
     output = stream or sys.stderr
+    lines = cast("TextIO", _Redacted(output, redact)) if redact else output
     console = format == "console" or (format == "auto" and output.isatty())
     structlog.configure(
         processors=_console(colors=output.isatty()) if console else _json(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(
-            _Redacted(output, redact) if redact else output
-        ),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
     _adopt_stdlib(level)

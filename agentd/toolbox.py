@@ -1,4 +1,4 @@
-"""The daemon's own tools, built from the configuration: files, commands, pages, skills, MCP servers.
+"""The daemon's own tools, as configured: files, commands, pages, skills and MCP servers.
 
 They are opened once the daemon is ready, because the sandbox is probed by a real command and the
 tools' modules are not small; whoever asks for tools meanwhile waits.

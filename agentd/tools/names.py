@@ -1,4 +1,4 @@
-"""Which names of toolsets are the daemon's own, and which of these stand for somebody else's tools."""
+"""Which names of toolsets are the daemon's, and which of these stand for somebody else's tools."""
 
 OWN = frozenset({"agents", "files", "memory", "process", "skills", "web"})
 """Toolsets whose tools the daemon itself executes."""
