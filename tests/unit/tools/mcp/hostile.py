@@ -275,9 +275,9 @@ class Gateway:
         status = 0
         if calls and "gateway" in MISDEEDS:
             status = 504
-        elif session and session == self._forgotten:
-            status = 404
-        elif b'"server/discover"' in body and "older" in MISDEEDS:
+        elif (session and session == self._forgotten) or (
+            b'"server/discover"' in body and "older" in MISDEEDS
+        ):
             status = 404
 
         async def replay() -> Any:
@@ -306,6 +306,7 @@ async def serve_http(server: Server[Any]) -> None:
         custom_starlette_routes=routes, json_response="json" in MISDEEDS
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         say(sys.stdout, str(listening.getsockname()[1]))
         if MISDEEDS & {"gateway", "forgetful", "older"}:
             app.add_middleware(Gateway)
