@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile
+from agentd.tools.sandbox.limits import limit_words
+from agentd.tools.sandbox.profile import MIB, Command, Limits, Profile, split_pattern
 
 ACCOUNT_FILES: Mapping[str, bytes] = {
     "/etc/group": b"tool:x:65534:\n",
@@ -21,17 +22,13 @@ PROXY_URL = "http://127.0.0.1:3128"
 """Where the bridge listens, in a network namespace that has nothing else."""
 
 SCRATCH_BYTES = 256 * MIB
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The sandbox's own, which no proxy leads to; the host's only when that was granted by name."""
 _NOBODY = "65534"
 _ROOT_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
-_SETTINGS = (
-    # What programs need to find their libraries, their certificates and themselves.
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/pki",
-    "/etc/ssl",
-)
+_SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache")
+"""What programs need to find each other and their libraries. Every mount costs time."""
+_CERTIFICATES = ("/etc/ca-certificates", "/etc/pki", "/etc/ssl")
 
 
 class System(msgspec.Struct, frozen=True):
@@ -41,6 +38,8 @@ class System(msgspec.Struct, frozen=True):
     """Bound at their own paths."""
     links: tuple[tuple[str, str], ...] = ()
     """(path, target)."""
+    certificates: tuple[str, ...] = ()
+    """Bound for commands that have a network."""
 
 
 class Descriptors(msgspec.Struct, frozen=True):
@@ -56,6 +55,8 @@ class Descriptors(msgspec.Struct, frozen=True):
     """What to bind at each path. It was opened without following a link, and cannot be exchanged
     for another between that check and its use."""
     proxy: int | None = None
+    limited: bool = False
+    """Whether the command will be limited from outside, while it waits at the gate."""
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -75,7 +76,8 @@ def find_system(root: Path = Path("/")) -> System:
         elif here.is_dir():
             folders.append(path)
     folders += [path for path in _SETTINGS if (root / path[1:]).exists()]
-    return System(tuple(folders), tuple(links))
+    certificates = [path for path in _CERTIFICATES if (root / path[1:]).exists()]
+    return System(tuple(folders), tuple(links), tuple(certificates))
 
 
 def build_arguments(
@@ -83,13 +85,13 @@ def build_arguments(
 ) -> Vector:
     """Return the words that confine a command to its profile.
 
-    The order matters: what comes later lies on top. All limits are set by the last program before
-    the command, inside, since the number of processes is counted for each user namespace.
+    The order matters: what comes later lies on top. Limits that are not set from outside are set
+    by the last program before the command, within its user namespace.
     """
     return Vector(
         options=(
             *_isolation(descriptors),
-            *_system(system),
+            *_system(system, networked=descriptors.proxy is not None),
             *_own_folders(profile.limits, descriptors),
             *_granted(descriptors),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
@@ -97,23 +99,10 @@ def build_arguments(
             *_environment(profile, proxied=descriptors.proxy is not None),
         ),
         program=(
-            *limit_arguments(profile.limits),
+            *(() if descriptors.limited else limit_words(profile.limits)),
             *(BRIDGE if descriptors.proxy is not None else ()),
             *command.argv,
         ),
-    )
-
-
-def limit_arguments(limits: Limits) -> tuple[str, ...]:
-    """Return the words that set a command's resource limits, soft and hard alike."""
-    return (
-        "/usr/bin/prlimit",
-        f"--as={limits.memory_bytes}",
-        f"--fsize={limits.file_bytes}",
-        f"--nofile={limits.open_files}",
-        f"--nproc={limits.processes}",
-        "--core=0",
-        "--",
     )
 
 
@@ -140,8 +129,8 @@ def _isolation(descriptors: Descriptors) -> Iterator[str]:
     )
 
 
-def _system(system: System) -> Iterator[str]:
-    for path in system.folders:
+def _system(system: System, *, networked: bool) -> Iterator[str]:
+    for path in (*system.folders, *(system.certificates if networked else ())):
         yield from ("--ro-bind", path, path)
     for path, target in system.links:
         yield from ("--symlink", target, path)
@@ -174,6 +163,8 @@ def _environment(profile: Profile, *, proxied: bool) -> Iterator[str]:
     if proxied:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             variables[name] = variables[name.lower()] = PROXY_URL
-        variables["NO_PROXY"] = variables["no_proxy"] = "localhost,127.0.0.1,::1"
+        granted = {split_pattern(pattern)[0] for pattern in profile.network}
+        own = ",".join(host for host in _LOOPBACK if host not in granted)
+        variables["NO_PROXY"] = variables["no_proxy"] = own
     for name, value in sorted(variables.items()):
         yield from ("--setenv", name, value)

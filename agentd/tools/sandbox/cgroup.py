@@ -19,9 +19,8 @@ class Cgroup:
         self._folder = folder
 
     def add(self, pid: int) -> None:
-        """Move a process here, before it has started any other."""
-        with contextlib.suppress(OSError):  # it ended in the meantime
-            _write(self._folder / "cgroup.procs", str(pid))
+        """Move a process here, before it has started any other. Raises OSError."""
+        _write(self._folder / "cgroup.procs", str(pid))
 
     def kill(self) -> None:
         """End every process of the group at once."""

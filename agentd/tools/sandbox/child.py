@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agentd.tools.sandbox.cgroup import Cgroup
+from agentd.tools.sandbox.limits import set_limits
+from agentd.tools.sandbox.profile import Limits
 
 KILL_GRACE_S = 0.5
 """How long a sandbox may take to fold after what is in it was killed."""
@@ -33,14 +35,19 @@ class Child:
         status_fd: int,
         gate_fd: int,
         cgroup: Cgroup | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Take over a process that leads its own session, and two descriptors: what it says, and
-        what it waits for before it starts the command. Within a running event loop."""
+        what it waits for before it starts the command. `limits` are to be set until then. Within a
+        running event loop."""
         self._process = process
         self._status_fd = status_fd
         self._gate_fd = gate_fd
         self._cgroup = cgroup
+        self._limits = limits
         self._buffer = b""
+        self.fault = ""
+        """Why the command was not started, if that did not fail in the sandbox itself."""
         self._init_fd: int | None = None
         self._exit: int | None = None
         self._ended = asyncio.Event()
@@ -152,8 +159,15 @@ class Child:
     def _start(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._init_fd = os.pidfd_open(pid)
-        if self._cgroup is not None:
-            self._cgroup.add(pid)
+        try:
+            if self._cgroup is not None:
+                self._cgroup.add(pid)
+            if self._limits is not None:
+                set_limits(pid, self._limits)
+        except OSError as error:
+            self.fault = f"no limits could be set: {error}"
+            self.order_kill()
+            return
         os.close(self._gate_fd)
         self._gate_fd = -1
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import tempfile
 
 import msgspec
 
@@ -29,6 +30,11 @@ def choose_owner() -> Owner | None:
     except KeyError:
         return Owner(NOBODY, NOBODY)
     return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def temporary_folder(owner: Owner | None) -> str:
+    """Return where to put what another user has to reach: TMPDIR may be the daemon's alone."""
+    return tempfile.gettempdir() if owner is None else "/tmp"  # noqa: S108
 
 
 def find_program(name: str) -> str | None:

@@ -52,9 +52,17 @@ class BubblewrapLauncher:
     tier = Tier.BUBBLEWRAP
 
     def __init__(
-        self, words: Sequence[str], system: System, filter_: bytes, cgroups: Cgroups | None
+        self,
+        words: Sequence[str],
+        system: System,
+        filter_: bytes,
+        cgroups: Cgroups | None,
+        *,
+        limiting: bool,
     ) -> None:
-        """`words` are those that come before bubblewrap's options, its own path the last."""
+        """`words` are those that come before bubblewrap's options, its own path the last;
+        `limiting` says that this process may limit the command's."""
+        self._limiting = limiting
         self._words = tuple(words)
         self._system = system
         self._filter = filter_
@@ -69,7 +77,7 @@ class BubblewrapLauncher:
             files[BRIDGE_PATH] = Path(__file__).with_name("bridge.py").read_bytes()
         with Opened() as opened:
             opened.grant(profile)
-            wires = _Wires(opened)
+            wires = Wires(opened)
             descriptors = Descriptors(
                 status=wires.status,
                 gate=wires.gate,
@@ -78,12 +86,13 @@ class BubblewrapLauncher:
                 readable=opened.readable,
                 writable=opened.writable,
                 proxy=None if proxy is None else opened.keep(os.dup(proxy)),
+                limited=self._limiting,
             )
             vector = build_arguments(profile, command, self._system, descriptors)
             options = b"".join(os.fsencode(option) + b"\0" for option in vector.options)
             options_fd = opened.keep(open_memory(options))
             words = (*self._words, "--args", str(options_fd), "--", *vector.program)
-            return wires.start(words, streams, profile, self._cgroups)
+            return wires.start(words, streams, profile, self._cgroups, limiting=self._limiting)
 
 
 class LandlockLauncher:
@@ -112,7 +121,7 @@ class LandlockLauncher:
             )
         with Opened() as opened:
             opened.grant(profile)
-            wires = _Wires(opened)
+            wires = Wires(opened)
             request = {
                 "argv": command.argv,
                 "environment": {"TMPDIR": profile.workspace, **environment_of(profile)},
@@ -134,7 +143,7 @@ class LandlockLauncher:
             return wires.start(words, streams, profile, self._cgroups)
 
 
-class _Wires:
+class Wires:
     """The two pipes between a supervisor and its `Child`."""
 
     def __init__(self, opened: Opened) -> None:
@@ -144,7 +153,13 @@ class _Wires:
         os.set_blocking(self._status, False)
 
     def start(
-        self, words: Sequence[str], streams: Streams, profile: Profile, cgroups: Cgroups | None
+        self,
+        words: Sequence[str],
+        streams: Streams,
+        profile: Profile,
+        cgroups: Cgroups | None,
+        *,
+        limiting: bool = False,
     ) -> Child:
         """Start the supervisor, the leader of a session of its own, with what was opened."""
         cgroup = None if cgroups is None else cgroups.make(profile.limits)
@@ -164,4 +179,4 @@ class _Wires:
                 cgroup.remove()
             raise
         status, gate = self._opened.claim(self._status), self._opened.claim(self._gate)
-        return Child(process, status, gate, cgroup)
+        return Child(process, status, gate, cgroup, profile.limits if limiting else None)

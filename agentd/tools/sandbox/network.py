@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from agentd.errors import Denied, Reason, Unavailable
 from agentd.tools.addresses import Endpoint, check_address, resolve
+from agentd.tools.sandbox.drop import Owner, temporary_folder
+from agentd.tools.sandbox.profile import split_pattern
 
 HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 30.0
@@ -37,8 +39,10 @@ class Target(NamedTuple):
 class Network:
     """The way out of one sandbox: nothing at all without patterns."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        """Allow `host:port` patterns; `*` stands for any part of a name, or any port."""
+    def __init__(self, patterns: Sequence[str], owner: Owner | None) -> None:
+        """Allow `host:port` patterns; `*` stands for any part of a name, or any port. `owner` is
+        whom the command runs as."""
+        self._owner = owner
         self._patterns = tuple(patterns)
         self._folder: str | None = None
         self._fd: int | None = None
@@ -50,7 +54,7 @@ class Network:
 
     async def start(self) -> int | None:
         """Listen on a Unix socket, and return its path opened, to be bound into the sandbox; None
-        when nothing is allowed. Its folder is ours alone, so that nobody else comes by it."""
+        when nothing is allowed. Nobody else than the command's user can come by it."""
         if not self._patterns:
             return None
         listener = self._listen()
@@ -58,12 +62,15 @@ class Network:
         return self._fd
 
     def _listen(self) -> socket.socket:
-        self._folder = tempfile.mkdtemp(prefix="agentd-proxy-")
+        self._folder = tempfile.mkdtemp(prefix="agentd-proxy-", dir=temporary_folder(self._owner))
         path = Path(self._folder, "socket")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.bind(str(path))
-            path.chmod(0o666)
+            path.chmod(0o600)
+            if self._owner is not None:
+                for place in (self._folder, path):
+                    os.chown(place, self._owner.uid, self._owner.gid)
             self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             listener.close()
@@ -169,14 +176,6 @@ def parse_head(head: bytes) -> Target:
         if name not in {"", "host", "connection", "proxy-connection", "proxy-authorization"}:
             lines.append(header)
     return Target(parts.hostname, parts.port or 80, "\r\n".join([*lines, "", ""]).encode("latin-1"))
-
-
-def split_pattern(pattern: str) -> tuple[str, str]:
-    """Split `host:port`, `[v6]:port` or a bare host into host and port pattern."""
-    host, colon, port = pattern.lower().rpartition(":")
-    if not colon or port.endswith("]") or (":" in host and not host.endswith("]")):
-        host, port = pattern.lower(), "*"
-    return host.removeprefix("[").removesuffix("]"), port
 
 
 def matches(pattern: str, host: str, port: int) -> bool:

@@ -119,3 +119,11 @@ def check_path(path: str, field: str) -> None:
         raise invalid_field(field, f"{path!r} is not a plain absolute path")
     if path == "/" or any(path == tree or path.startswith(f"{tree}/") for tree in KERNEL_TREES):
         raise invalid_field(field, f"{path!r} cannot be granted")
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """Split `host:port`, `[v6]:port` or a bare host into host and port pattern."""
+    host, colon, port = pattern.lower().rpartition(":")
+    if not colon or port.endswith("]") or (":" in host and not host.endswith("]")):
+        host, port = pattern.lower(), "*"
+    return host.removeprefix("[").removesuffix("]"), port

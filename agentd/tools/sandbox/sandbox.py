@@ -13,8 +13,15 @@ from agentd.tools.sandbox import landlock, seccomp
 from agentd.tools.sandbox.arguments import find_system
 from agentd.tools.sandbox.cgroup import Cgroups, find_cgroups
 from agentd.tools.sandbox.child import Child
-from agentd.tools.sandbox.drop import Owner, choose_owner, drop_prefix, find_program
+from agentd.tools.sandbox.drop import (
+    Owner,
+    choose_owner,
+    drop_prefix,
+    find_program,
+    temporary_folder,
+)
 from agentd.tools.sandbox.launch import BubblewrapLauncher, LandlockLauncher, Launcher
+from agentd.tools.sandbox.limits import may_limit_others
 from agentd.tools.sandbox.network import Network
 from agentd.tools.sandbox.output import Capture
 from agentd.tools.sandbox.process import Process, attach
@@ -31,6 +38,8 @@ from agentd.tools.sandbox.streams import Drain, Ends, Feed
 
 DRAIN_TIMEOUT_S = 1.0
 """How long the last output may take to arrive after everything has ended."""
+_NOT_EXECUTED = "bwrap: execvp "
+"""How bubblewrap begins when all is set up but the program; nothing else has spoken by then."""
 _PROBE_LIMITS = Limits(soft_timeout_s=10.0, hard_timeout_s=11.0)
 _PROBE = Command(("/bin/sh", "-c", "echo probe > probe && cat probe && echo sandboxed"))
 
@@ -94,7 +103,7 @@ class Sandbox:
         check_command(command)
         check_profile(profile)
         async with contextlib.AsyncExitStack() as stack:
-            network = Network(profile.network)
+            network = Network(profile.network, self.owner)
             stack.push_async_callback(network.aclose)
             proxy = await network.start()
             ends = Ends(terminal=profile.terminal)
@@ -130,8 +139,10 @@ def _finished(
 ) -> Finished:
     """Say how a command ended. Raises Unavailable (INTERNAL) if it never began."""
     code = child.exit_code
-    if code is None and not timed_out and child.returncode != 128 + 9:
-        text = outputs[1].text().strip() or outputs[0].text().strip()
+    if code is None and outputs[1].text().startswith(_NOT_EXECUTED):
+        code = 127
+    if code is None and (child.fault or (not timed_out and child.returncode != 128 + 9)):
+        text = child.fault or outputs[1].text().strip() or outputs[0].text().strip()
         raise Unavailable(Reason.INTERNAL, f"the sandbox could not be set up: {text}")
     code = 137 if code is None else code
     return Finished(
@@ -168,7 +179,7 @@ async def probe() -> Sandbox:
             faults.append(f"{tier.name.lower()}: {error}")
             continue
         for launcher in candidates:
-            fault = await _try(launcher, owner)
+            fault = await try_launcher(launcher, owner)
             if fault is None:
                 return Sandbox(launcher, owner=owner, faults=tuple(faults))
             faults.append(f"{tier.name.lower()}: {fault}")
@@ -181,7 +192,8 @@ def bubblewrap(words: Sequence[str], cgroups: Cgroups | None) -> Launcher:
     if program is None:
         raise FileNotFoundError("bwrap is not installed (package bubblewrap)")
     filter_ = seccomp.build(seccomp.architecture())
-    return BubblewrapLauncher((*words, program), find_system(), filter_, cgroups)
+    limiting = not words or may_limit_others()
+    return BubblewrapLauncher((*words, program), find_system(), filter_, cgroups, limiting=limiting)
 
 
 def landlocks(words: Sequence[str], cgroups: Cgroups | None) -> Sequence[Launcher]:
@@ -202,10 +214,11 @@ def landlocks(words: Sequence[str], cgroups: Cgroups | None) -> Sequence[Launche
     ]
 
 
-async def _try(launcher: Launcher, owner: Owner | None) -> str | None:
+async def try_launcher(launcher: Launcher, owner: Owner | None) -> str | None:
     """Run a real command in a folder of its own; return what went wrong."""
     try:
-        with tempfile.TemporaryDirectory(prefix="agentd-probe-") as folder:
+        place = temporary_folder(owner)
+        with tempfile.TemporaryDirectory(prefix="agentd-probe-", dir=place) as folder:
             if owner is not None:
                 os.chown(folder, owner.uid, owner.gid)
             profile = Profile(workspace=folder, limits=_PROBE_LIMITS)

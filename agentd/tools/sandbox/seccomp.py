@@ -9,7 +9,7 @@ include/uapi/asm-generic/unistd.h).
 import errno
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from agentd.errors import Reason, Unsupported
 
@@ -126,6 +126,7 @@ _SHARED: dict[str, tuple[int | None, int | None]] = {
     # Ways to others that are not files.
     "bind": (49, 200),
     "connect": (42, 203),
+    "inotify_add_watch": (254, 27),
     "mq_open": (240, 180),
     "msgget": (68, 186),
     "pidfd_open": (434, 434),
@@ -152,48 +153,15 @@ _SIGNALLING: dict[str, tuple[int | None, int | None]] = {
 _KILL = (62, 129)
 
 
-class Program:
-    """Classic BPF under construction. A test either jumps over what follows it or falls into it,
-    so that every piece can be read by itself."""
-
-    def __init__(self) -> None:
-        self._code: list[tuple[int, int, int, int]] = []
-
-    def load(self, offset: int) -> None:
-        """Load 32 bits of `struct seccomp_data`."""
-        self._code.append((_LOAD, 0, 0, offset))
-
-    def mask(self, bits: int) -> None:
-        """Keep only these bits of what was loaded."""
-        self._code.append((_AND, 0, 0, bits))
-
-    def answer(self, action: int) -> None:
-        """Leave the filter."""
-        self._code.append((_RETURN, 0, 0, action))
-
-    def unless_equal(self, value: int, *, skip: int) -> None:
-        """Jump over `skip` instructions unless the loaded value is this one."""
-        self._code.append((_JEQ, 0, skip, value))
-
-    def if_equal(self, value: int, *, skip: int) -> None:
-        """Jump over `skip` instructions when the loaded value is this one."""
-        self._code.append((_JEQ, skip, 0, value))
-
-    def unless_at_least(self, value: int, *, skip: int) -> None:
-        """Jump over `skip` instructions unless the loaded value is this one or more."""
-        self._code.append((_JGE, 0, skip, value))
-
-    def unless_any(self, bits: int, *, skip: int) -> None:
-        """Jump over `skip` instructions unless one of the bits is set."""
-        self._code.append((_JSET, 0, skip, bits))
-
-    def assembled(self) -> bytes:
-        """Return the `struct sock_filter` array, little-endian as both architectures are."""
-        return b"".join(struct.pack("<HBBI", *instruction) for instruction in self._code)
+Instruction = tuple[int, int, int, int]
+"""Operation, jumps if true and if false, constant."""
+Piece = list[Instruction]
+"""What decides one call: it ends with an answer on every way."""
 
 
 def build(architecture: str, *, shared: bool = False, signals: bool = True) -> bytes:
-    """Return the filter for `x86_64` or `aarch64`, in the form that bubblewrap and the kernel take.
+    """Return the filter for `x86_64` or `aarch64`, in the form that bubblewrap and the kernel take:
+    the `struct sock_filter` array, little-endian as both architectures are.
 
     `shared` is for programs that see the daemon's processes: no sockets (pairs excepted), no shared
     memory by key, no settings of other processes. Without `signals` they may not send any, except
@@ -203,30 +171,19 @@ def build(architecture: str, *, shared: bool = False, signals: bool = True) -> b
     if architecture not in AUDIT_ARCH:
         raise Unsupported(Reason.NOT_IMPLEMENTED, f"no system call filter for {architecture}")
     index = list(AUDIT_ARCH).index(architecture)
-    program = Program()
-    program.load(_ARCH)
-    program.if_equal(AUDIT_ARCH[architecture], skip=1)
-    program.answer(_KILL_PROCESS)
-    program.load(_NUMBER)
-    if architecture == "x86_64":
-        program.unless_at_least(_X32, skip=1)
-        program.answer(_ERRNO | errno.ENOSYS)
-    _refuse(program, _numbers(_UNKNOWN, index), errno.ENOSYS)
-    _refuse(program, _numbers(_DENIED, index), errno.EPERM)
-    _refuse_flags(program, _CLONE[index], NEW_NAMESPACES)
-    _refuse_values(program, _IOCTL[index], 1, TERMINAL_REQUESTS)
+    rules = _rules(index)
     if shared:
-        _refuse(program, _numbers(_SHARED, index), errno.EPERM)
-        _refuse(program, [_SOCKET[index]], errno.EPERM)
-        _refuse_datagrams(program, _SOCKETPAIR[index])
-        for number in _numbers(_OTHERS, index):
-            _allow_only(program, number, 0, (0,))
-        if not signals:
-            _refuse_signals(program, index)
-    else:
-        _allow_only(program, _SOCKET[index], 0, SOCKET_FAMILIES, errno.EAFNOSUPPORT)
-    program.answer(_ALLOW)
-    return program.assembled()
+        rules |= _rules_of_shared(index, signals=signals)
+    program: Piece = [
+        (_LOAD, 0, 0, _ARCH),
+        (_JEQ, 1, 0, AUDIT_ARCH[architecture]),
+        (_RETURN, 0, 0, _KILL_PROCESS),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    if architecture == "x86_64":
+        program += [(_JGE, 0, 1, _X32), *_refusal(errno.ENOSYS)]
+    program += _search(sorted(rules.items()))
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 
 def architecture() -> str:
@@ -234,65 +191,77 @@ def architecture() -> str:
     return {"arm64": "aarch64", "amd64": "x86_64"}.get(os.uname().machine, os.uname().machine)
 
 
-def _refuse_signals(program: Program, index: int) -> None:
-    """Refuse every way to send a signal except to one's own group, and to have one sent."""
-    _refuse(program, _numbers(_SIGNALLING, index), errno.EPERM)
-    _allow_only(program, _KILL[index], 0, (0,))
-    _refuse_values(program, _IOCTL[index], 1, OWNER_REQUESTS)
-    _refuse_values(program, _FCNTL[index], 1, OWNER_COMMANDS)
+def _rules(index: int) -> dict[int, Piece]:
+    """Return what every program is refused, by the number of the call."""
+    return {
+        **dict.fromkeys(_numbers(_UNKNOWN, index), _refusal(errno.ENOSYS)),
+        **dict.fromkeys(_numbers(_DENIED, index), _refusal(errno.EPERM)),
+        _CLONE[index]: [
+            (_LOAD, 0, 0, _ARGUMENTS),
+            (_JSET, 0, 1, NEW_NAMESPACES),
+            *_refusal(errno.EPERM),
+            _ALLOWED,
+        ],
+        _IOCTL[index]: _unless(1, TERMINAL_REQUESTS),
+        _SOCKET[index]: _only(0, SOCKET_FAMILIES, errno.EAFNOSUPPORT),
+    }
 
 
-def _refuse_datagrams(program: Program, number: int) -> None:
-    """Refuse pairs of datagram sockets: even a connected one sends to any path it names."""
-    program.unless_equal(number, skip=5)
-    program.load(_ARGUMENTS + 8)
-    program.mask(_SOCKET_TYPE)
-    program.unless_equal(_DATAGRAM, skip=1)
-    program.answer(_ERRNO | errno.EPERM)
-    program.load(_NUMBER)
+def _rules_of_shared(index: int, *, signals: bool) -> dict[int, Piece]:
+    """Return what programs are refused that share processes and users with the daemon."""
+    rules = {
+        **dict.fromkeys(_numbers(_SHARED, index), _refusal(errno.EPERM)),
+        **dict.fromkeys(_numbers(_OTHERS, index), _only(0, (0,), errno.EPERM)),
+        _SOCKET[index]: _refusal(errno.EPERM),
+        # Even a connected pair of datagram sockets sends to any path it names.
+        _SOCKETPAIR[index]: _unless(1, (_DATAGRAM,), mask=_SOCKET_TYPE),
+        _IOCTL[index]: _unless(1, (*TERMINAL_REQUESTS, *OWNER_REQUESTS)),
+        _FCNTL[index]: _unless(1, OWNER_COMMANDS),
+    }
+    if not signals:
+        rules |= dict.fromkeys(_numbers(_SIGNALLING, index), _refusal(errno.EPERM))
+        rules[_KILL[index]] = _only(0, (0,), errno.EPERM)
+    return rules
 
 
 def _numbers(table: dict[str, tuple[int | None, int | None]], index: int) -> list[int]:
-    return sorted(number for row in table.values() if (number := row[index]) is not None)
+    return [number for row in table.values() if (number := row[index]) is not None]
 
 
-def _refuse(program: Program, numbers: Iterable[int], error: int) -> None:
-    """Answer these calls with an error. The number is loaded before, and after."""
-    for number in numbers:
-        program.unless_equal(number, skip=1)
-        program.answer(_ERRNO | error)
+_ALLOWED: Instruction = (_RETURN, 0, 0, _ALLOW)
 
 
-def _refuse_flags(program: Program, number: int, bits: int) -> None:
-    """Refuse a call whose first argument has any of the bits."""
-    program.unless_equal(number, skip=4)
-    program.load(_ARGUMENTS)
-    program.unless_any(bits, skip=1)
-    program.answer(_ERRNO | errno.EPERM)
-    program.load(_NUMBER)
+def _refusal(error: int) -> Piece:
+    return [(_RETURN, 0, 0, _ERRNO | error)]
 
 
-def _refuse_values(program: Program, number: int, argument: int, values: Sequence[int]) -> None:
-    """Refuse a call for some values of an argument, of which the kernel reads 32 bits."""
-    program.unless_equal(number, skip=2 + 2 * len(values))
-    program.load(_ARGUMENTS + 8 * argument)
-    for value in values:
-        program.unless_equal(value, skip=1)
-        program.answer(_ERRNO | errno.EPERM)
-    program.load(_NUMBER)
+def _unless(argument: int, values: Sequence[int], *, mask: int = 0xFFFFFFFF) -> Piece:
+    """Refuse some values of an argument, of which the kernel reads 32 bits."""
+    return [
+        (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
+        (_AND, 0, 0, mask),
+        *((_JEQ, len(values) - at, 0, value) for at, value in enumerate(values)),
+        _ALLOWED,
+        *_refusal(errno.EPERM),
+    ]
 
 
-def _allow_only(
-    program: Program,
-    number: int,
-    argument: int,
-    values: Sequence[int],
-    error: int = errno.EPERM,
-) -> None:
-    """Refuse a call for all but some values of an argument, of which the kernel reads 32 bits."""
-    program.unless_equal(number, skip=3 + len(values))
-    program.load(_ARGUMENTS + 8 * argument)
-    for position, value in enumerate(values):
-        program.if_equal(value, skip=len(values) - position)
-    program.answer(_ERRNO | error)
-    program.load(_NUMBER)
+def _only(argument: int, values: Sequence[int], error: int) -> Piece:
+    """Refuse all but some values of an argument, of which the kernel reads 32 bits."""
+    return [
+        (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
+        *((_JEQ, len(values) - at, 0, value) for at, value in enumerate(values)),
+        *_refusal(error),
+        _ALLOWED,
+    ]
+
+
+def _search(rules: Sequence[tuple[int, Piece]]) -> Piece:
+    """Find the rule of the loaded number by halves; calls without one are allowed. The kernel
+    tries a filter on every number there is when it is installed, so its depth costs time."""
+    if len(rules) == 1:
+        number, piece = rules[0]
+        return [(_JEQ, 1, 0, number), _ALLOWED, *piece]
+    middle = len(rules) // 2
+    below = _search(rules[:middle])
+    return [(_JGE, len(below), 0, rules[middle][0]), *below, *_search(rules[middle:])]
