@@ -6,12 +6,17 @@ nobody to ask, and says to the server from the start that there is nobody.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Any
 
 import mcp_types as types
 from mcp.client import Client, IncomingMessage
-from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +29,8 @@ from agentd.tools.mcp.text import clean
 
 MAX_PAGES = 64
 """The most pages of a tool list."""
+LISTEN_S = 5.0
+"""How long a server may take to agree to tell of changes, before its tools are listed."""
 LISTEN_AGAIN_S = 5.0
 """How long to wait before listening again for changes, after a server stopped telling."""
 _MAX_REASON = 500
@@ -156,26 +163,30 @@ async def greet(
                 await stack.enter_async_context(client)
         screen.version = client.protocol_version
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        listener = group.create_task(_listen(client, screen, note))
+        listening = asyncio.Event()
+        listener = group.create_task(_listen(client, screen, note, listening))
+        with suppress(TimeoutError):  # Of what changes before somebody listens, nobody is told.
+            async with asyncio.timeout(LISTEN_S):
+                await listening.wait()
+        listening.set()
         yield SdkConnection(client, screen)
         listener.cancel()
 
 
-async def _listen(client: Client, screen: Screen, note: Callable[[], None]) -> None:
+async def _listen(
+    client: Client, screen: Screen, note: Callable[[], None], listening: asyncio.Event
+) -> None:
     """Hear of changes in the way of the newer protocol, where they must be asked for."""
     tools = client.server_capabilities.tools
-    if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (
-        tools and tools.list_changed
-    ):
-        return
-    while not screen.ended:
-        try:
-            async with client.listen(tools_list_changed=True) as events:
-                async for _ in events:
-                    pass  # The session hears them too, as it does those of the older protocol.
-        except ListenNotSupportedError:
-            return
-        except (SubscriptionLost, MCPError):
-            pass
-        await asyncio.sleep(LISTEN_AGAIN_S)
-        note()  # A change may have been missed.
+    newer = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+    with suppress(MCPError):  # A server that refuses is looked at now and then all the same.
+        while newer and tools and tools.list_changed and not screen.ended:
+            with suppress(SubscriptionLost):
+                async with client.listen(tools_list_changed=True) as events:
+                    if listening.is_set():
+                        note()  # There may have been a change before anybody listened.
+                    listening.set()
+                    async for _ in events:
+                        pass  # The session hears them too, as it does the older protocol's.
+            await asyncio.sleep(LISTEN_AGAIN_S)
+    listening.set()

@@ -263,18 +263,21 @@ class Gateway:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._forgot = False
+        self._forgotten: bytes | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         message = await receive() if scope["type"] == "http" else {}
         body = message.get("body", b"")
         calls = b'"tools/call"' in body
+        session = dict(scope.get("headers", ())).get(b"mcp-session-id")
+        if calls and "forgetful" in MISDEEDS and self._forgotten is None:
+            self._forgotten = session
         status = 0
         if calls and "gateway" in MISDEEDS:
             status = 504
-        elif calls and "forgetful" in MISDEEDS and not self._forgot:
-            self._forgot, status = True, 404
-        elif b'"server/discover"' in body and "older" in MISDEEDS:
+        elif (session and session == self._forgotten) or (
+            b'"server/discover"' in body and "older" in MISDEEDS
+        ):
             status = 404
 
         async def replay() -> Any:
@@ -303,6 +306,7 @@ async def serve_http(server: Server[Any]) -> None:
         custom_starlette_routes=routes, json_response="json" in MISDEEDS
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         say(sys.stdout, str(listening.getsockname()[1]))
         if MISDEEDS & {"gateway", "forgetful", "older"}:
             app.add_middleware(Gateway)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from agentd.agent.hosting import Invocation, InvocationKind, Outcome
 from agentd.agent.ids import CallId, RunId
@@ -21,6 +22,8 @@ from agentd.tools.mcp.servers import McpOptions, McpServers
 from agentd.tools.mcp.supervisor import Patience
 from agentd.tools.mcp.tool import McpTool
 from agentd.tools.sandbox.profile import Command, Profile
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 HOSTILE = str(Path(__file__).with_name("hostile.py"))
 QUICK = Patience(breath_s=0, first_retry_s=0.01, last_retry_s=0.02, ready_s=20)
