@@ -164,6 +164,7 @@ class Child:
                 self._cgroup.add(pid)
             if self._limits is not None:
                 set_limits(pid, self._limits)
+            os.write(self._gate_fd, b"\n")
         except OSError as error:
             self.fault = f"no limits could be set: {error}"
             self.order_kill()
