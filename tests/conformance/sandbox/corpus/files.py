@@ -61,7 +61,8 @@ for root in ROOTS:
 
 @attack
 def read_by_victims_root(prey: Prey) -> "str | None":
-    return said(Path(f"/proc/{prey.victim_pid}/root{prey.secret_path}").read_bytes(), prey)
+    root = Path("/proc", str(prey.victim_pid), "root")
+    return said((root / prey.secret_path[1:]).read_bytes(), prey)
 
 
 @attack
