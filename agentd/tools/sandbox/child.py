@@ -14,8 +14,9 @@ from agentd.tools.sandbox.cgroup import Cgroup
 from agentd.tools.sandbox.limits import set_limits
 from agentd.tools.sandbox.profile import Limits
 
-KILL_GRACE_S = 0.5
-"""How long a sandbox may take to fold after what is in it was killed."""
+KILL_GRACE_S = 3.0
+"""How long a supervisor may take to follow what it supervised; the Landlock helper ends whatever is
+left in this time, and is the only one that still knows of it."""
 KILL_TIMEOUT_S = 5.0
 """How long to wait for the kernel to end what was killed."""
 _STATUS_BYTES = 65_536
@@ -57,11 +58,6 @@ class Child:
         self._loop.add_reader(self._process_fd, self._reap)
 
     @property
-    def pid(self) -> int:
-        """The process id of the supervisor."""
-        return self._process.pid
-
-    @property
     def exit_code(self) -> int | None:
         """How the command ended, 128 + signal included; None when it was never started or had to
         be killed."""
@@ -92,11 +88,10 @@ class Child:
         self._read_status()
         if self._cgroup is not None:
             self._cgroup.kill()
-        if self._init_fd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
-        else:
+        if self._init_fd is None:
             self._kill_group()
+        else:
+            self._kill_first()
 
     async def kill(self) -> None:
         """End everything, and wait until it is gone, even while this task is being cancelled."""
@@ -130,6 +125,13 @@ class Child:
             self._gate_fd = -1
         if self._cgroup is not None:
             self._cgroup.remove()
+        self._ended.set()
+
+    def _kill_first(self) -> None:
+        """End the first process of the tree; for bubblewrap all others end with it."""
+        if self._init_fd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
 
     def _kill_group(self) -> None:
         """End the supervisor and what has not left its process group yet. It is not reaped, so that
@@ -164,6 +166,7 @@ class Child:
                 self._cgroup.add(pid)
             if self._limits is not None:
                 set_limits(pid, self._limits)
+            os.write(self._gate_fd, b"\n")
         except OSError as error:
             self.fault = f"no limits could be set: {error}"
             self.order_kill()
@@ -186,7 +189,7 @@ class Child:
         if self._init_fd is None or _is_gone(self._init_fd):
             self._ended.set()
         else:
-            signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+            self._kill_first()
             self._loop.add_reader(self._init_fd, self._last)
 
     def _last(self) -> None:

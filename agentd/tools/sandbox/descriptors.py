@@ -93,11 +93,25 @@ class Opened:
         self.fds.append(fd)
         return fd
 
-    def pipe(self, *, reading: bool) -> tuple[int, int]:
-        """Return our end and the inherited end of a new pipe."""
-        source, sink = os.pipe()
-        ours, theirs = (source, sink) if reading else (sink, source)
+    def status(self) -> tuple[int, int]:
+        """Return our end of a pipe to read from, and the inherited one."""
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
         self.ours.append(ours)
+        return ours, self.keep(theirs)
+
+    def gate(self) -> tuple[int, int]:
+        """Return our end of a pipe to write to, and the inherited one.
+
+        That one can be written to as well, so that it has no end when we die: bubblewrap would take
+        the end for a permission, and start a command that nobody would ever end.
+        """
+        source, ours = os.pipe()
+        self.ours.append(ours)
+        try:
+            theirs = os.open(f"/proc/self/fd/{source}", os.O_RDWR | os.O_CLOEXEC)
+        finally:
+            os.close(source)
         return ours, self.keep(theirs)
 
     def claim(self, fd: int) -> int:

@@ -148,9 +148,8 @@ class Wires:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._status, self.status = opened.pipe(reading=True)
-        self._gate, self.gate = opened.pipe(reading=False)
-        os.set_blocking(self._status, False)
+        self._status, self.status = opened.status()
+        self._gate, self.gate = opened.gate()
 
     def start(
         self,

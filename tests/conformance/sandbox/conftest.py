@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,16 +60,17 @@ async def bubblewrapped() -> Sandbox:
     return await sandbox_of(Tier.BUBBLEWRAP)
 
 
+def launchers(tier: Tier) -> list[Launcher]:
+    """Return what may work for a tier. Raises OSError and AgentdError."""
+    words = drop_prefix(choose_owner())
+    return [bubblewrap(words, None)] if tier is Tier.BUBBLEWRAP else [*landlocks(words, None)]
+
+
 async def sandbox_of(tier: Tier) -> Sandbox:
     owner = choose_owner()
-    words = drop_prefix(owner)
-    builders: dict[Tier, Callable[[], list[Launcher]]] = {
-        Tier.BUBBLEWRAP: lambda: [bubblewrap(words, None)],
-        Tier.LANDLOCK: lambda: [*landlocks(words, None)],
-    }
     faults = []
     try:
-        for launcher in builders[tier]():
+        for launcher in launchers(tier):
             fault = await try_launcher(launcher, owner)
             if fault is None:
                 return Sandbox(launcher, owner=owner)

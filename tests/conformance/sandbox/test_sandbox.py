@@ -3,10 +3,12 @@
 import asyncio
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 
 from agentd.errors import InvalidRequest, Unsupported
 from agentd.tools.sandbox.drop import choose_owner
@@ -14,6 +16,8 @@ from agentd.tools.sandbox.profile import Command, Limits, Profile, Tier
 from agentd.tools.sandbox.sandbox import Sandbox, probe
 from tests.conformance.sandbox.conftest import own, python, shell
 from tests.conformance.sandbox.prey import alive
+
+ROOT = Path(__file__).parents[3]
 
 
 def limited(profile: Profile, limits: Limits) -> Profile:
@@ -196,7 +200,7 @@ async def test_a_second_cancellation_does_not_leave_anything_either(
     script = "trap '' TERM; sleep 60; :"
     async with asyncio.TaskGroup() as group:
         task = group.create_task(sandbox.run(Command(("sh", "-c", script, marker)), profile))
-        await until_alive(f"TERM; sleep 60; : {marker}")
+        await until_alive(marker)
         for _ in range(3):
             task.cancel()
             await asyncio.sleep(0)
@@ -243,6 +247,53 @@ async def test_a_process_is_killed_with_all_its_children(
     await process.kill()
     assert await process.wait() == 137
     assert alive(marker) == {}
+
+
+DAEMON = """
+import asyncio, sys
+from agentd.tools.sandbox.profile import Command, Profile
+from tests.conformance.sandbox.conftest import launchers
+from agentd.tools.sandbox.sandbox import Sandbox
+from agentd.tools.sandbox.profile import Tier
+
+async def main():
+    sandbox = Sandbox(launchers(Tier[sys.argv[1]])[-1])
+    script = "trap '' TERM; (setsid sh -c 'sleep 60; : '$0-begun &); sleep 60"
+    await sandbox.run(Command(("sh", "-c", script, sys.argv[3])), Profile(workspace=sys.argv[2]))
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_outlives_a_killed_daemon(sandbox: Sandbox, profile: Profile) -> None:
+    marker = secrets.token_hex(8)
+    words = (sys.executable, "-c", DAEMON, sandbox.tier.name, profile.workspace, marker)
+    path = os.pathsep.join([str(ROOT), *sys.path])
+    daemon = await asyncio.create_subprocess_exec(*words, env={"PYTHONPATH": path})
+    await until_alive(f"{marker}-begun")
+    daemon.kill()
+    await daemon.wait()
+    while alive(marker):  # noqa: ASYNC110 - nobody is left to tell
+        await asyncio.sleep(0)
+
+
+def test_uvloop_serves_as_well(workspace: Path) -> None:
+    async def main() -> None:
+        profile = Profile(workspace=str(workspace))
+        sandbox = await probe()
+        if sandbox.tier is Tier.NONE:
+            return
+        finished = await sandbox.run(Command(("cat",), stdin=b"text"), profile)
+        assert finished.stdout == "text"
+        process = await sandbox.spawn(Command(("cat",)), profile)
+        process.stdin.write(b"line\n")
+        assert await process.stdout.readline() == b"line\n"
+        await process.kill()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sandbox.run(shell("sleep 60"), profile), 0.2)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 async def test_many_commands_run_at_once(sandbox: Sandbox, profile: Profile) -> None:

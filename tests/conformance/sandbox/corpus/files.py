@@ -50,22 +50,19 @@ def rename_secret(prey: Prey) -> "str | None":
     return "it moved a file in from outside"
 
 
-for root in (
-    "/proc/self/root",
-    "/proc/1/root",
-    "/proc/1/cwd/../../../..",
-    "/proc/self/task/1/root",
-):
+ROOTS = ("self/root", "1/root", "1/cwd/../../../..", "self/task/1/root", "self/cwd/../../../..")
+for root in ROOTS:
 
     def read_by_proc(prey: Prey, root: str = root) -> "str | None":
-        return said(Path(root + prey.secret_path).read_bytes(), prey)
+        return said(Path(f"/proc/{root}{prey.secret_path}").read_bytes(), prey)
 
-    add(f"read_by{root.replace('/', '_')}", read_by_proc)
+    add(f"read_by_proc_{root}", read_by_proc)
 
 
 @attack
 def read_by_victims_root(prey: Prey) -> "str | None":
-    return said(Path(f"/proc/{prey.victim_pid}/root{prey.secret_path}").read_bytes(), prey)
+    root = Path("/proc", str(prey.victim_pid), "root")
+    return said((root / prey.secret_path[1:]).read_bytes(), prey)
 
 
 @attack

@@ -62,6 +62,15 @@ def test_what_is_writable_is_not_bound_again_as_readable(tmp_path: Path) -> None
         assert set(opened.writable) == {str(tmp_path)}
 
 
+def test_a_gate_stays_shut_when_its_keeper_is_gone() -> None:
+    with Opened() as opened:
+        ours, theirs = opened.gate()
+        os.close(opened.claim(ours))
+        os.set_blocking(theirs, False)
+        with pytest.raises(BlockingIOError):
+            os.read(theirs, 1)
+
+
 def test_memory_is_read_from_its_beginning() -> None:
     fd = open_memory(b"data")
     assert os.read(fd, 10) == b"data"
