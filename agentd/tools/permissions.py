@@ -8,12 +8,11 @@ without it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
-from agentd.agent.permission import Decision, Judgement, Labels, Layer, Rule
+from agentd.agent.permission import NO_LABELS, Decision, Judgement, Labels, Layer, Rule
 from agentd.errors import invalid_field
 from agentd.tools.grammar import (
     WORKSPACE,
@@ -59,8 +58,12 @@ def check_rule(rule: Rule, field: str) -> None:
     be allowed more for it.
     """
     check(rule.permission, f"{field}.permission")
-    if rule.decision is Decision.ALLOW and (rule.outward or rule.after != Labels()):
+    if rule.decision is Decision.ALLOW and _is_conditional(rule):
         raise invalid_field(field, "'after' and 'outward' are for rules that ask or deny")
+
+
+def _is_conditional(rule: Rule) -> bool:
+    return rule.outward or rule.after != NO_LABELS
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -152,24 +155,24 @@ def judge(
 class _Compiled(msgspec.Struct, frozen=True):
     """A rule, ready to be asked."""
 
-    rank: int
-    """The decision's value."""
     decision: Decision
     text: str
+    rank: int
+    """The decision's value."""
     value: Value = Names("")
     untrusted: bool = False
     private: bool = False
     outward: bool = False
+    stops: bool = False
+    """Whether it denies or asks."""
+    grants: bool = False
+    """Whether it allows or asks, whatever the run has seen: a run that has seen a stranger's text
+    may not do what it could not do without."""
 
-    @property
-    def conditional(self) -> bool:
-        """Whether there are runs or calls for which it does not hold."""
-        return self.untrusted or self.private or self.outward
 
-
-_DENIED = _Compiled(Decision.DENY.value, Decision.DENY, "")
+_DENIED = _Compiled(Decision.DENY, "", Decision.DENY.value)
 """Stands for the rule that is not there."""
-_UNHEARD = _Compiled(Decision.ALLOW.value + 1, Decision.DENY, "")
+_UNHEARD = _Compiled(Decision.DENY, "", Decision.ALLOW.value + 1)
 """Stands for the verdict while nothing was judged."""
 
 
@@ -183,13 +186,15 @@ def _compile(layer: Layer) -> dict[Kind, tuple[_Compiled, ...]]:
             raise invalid_field(f"rules[{index}].permission", f"'{WORKSPACE}' is not resolved")
         shelves.setdefault(permission.kind, []).append(
             _Compiled(
-                rule.decision.value,
                 rule.decision,
                 render(rule),
+                rule.decision.value,
                 permission.value,
                 rule.after.untrusted,
                 rule.after.private,
                 rule.outward,
+                stops=rule.decision is not Decision.ALLOW,
+                grants=rule.decision is not Decision.DENY and not _is_conditional(rule),
             )
         )
     return {
@@ -222,20 +227,11 @@ def _decide(
             or (rule.outward and not outward)
         ):
             continue
-        match rule.decision:
-            case Decision.DENY:
-                if meets(rule.value, need.value):
-                    return rule
-            case Decision.ASK:
-                # What it asks about may be a part of the need: something must allow the rest. And
-                # what a run may not do it may not do either once it has seen a stranger's text.
-                if meets(rule.value, need.value):
-                    asked = asked or rule
-                    if not rule.conditional and covers_value(rule.value, need.value):
-                        return asked
-            case Decision.ALLOW:
-                if covers_value(rule.value, need.value):
-                    return asked or rule
-            case _:
-                assert_never(rule.decision)
+        if rule.stops and meets(rule.value, need.value):
+            if rule.decision is Decision.DENY:
+                return rule
+            asked = asked or rule
+        # What is asked about may be a part of the need: something must grant all of it.
+        if rule.grants and covers_value(rule.value, need.value):
+            return asked or rule
     return _DENIED

@@ -91,20 +91,14 @@ def discover(roots: Sequence[str]) -> Found:
     """
     skills: dict[str, Skill] = {}
     faults: list[FieldFault] = []
-    for root in roots:
-        place = os.path.realpath(root)
+    for place in map(os.path.realpath, roots):
         try:
             names = _entries(place)
         except _Broken as fault:
-            faults.append(FieldFault(root, str(fault)))
+            faults.append(FieldFault(place, str(fault)))
             continue
         for name in names:
-            try:
-                skill = _discover_one(place, name)
-                if skill is not None:
-                    _add(skills, skill)
-            except _Broken as fault:
-                faults.append(FieldFault(f"{place}/{name}", str(fault)))
+            _discover_one(place, name, skills, faults)
     return Found(tuple(skills[name] for name in sorted(skills)), tuple(faults))
 
 
@@ -181,7 +175,24 @@ def _entries(root: str) -> list[str]:
     return [name for name in names if not name.startswith(".")]
 
 
-def _discover_one(root: str, name: str) -> Skill | None:
+def _discover_one(root: str, name: str, skills: dict[str, Skill], faults: list[FieldFault]) -> None:
+    """Add the skill in a folder, or what is wrong with it."""
+    try:
+        if (skill := _load(root, name)) is not None:
+            _add(skills, skill)
+    except _Broken as fault:
+        faults.append(FieldFault(f"{root}/{name}", str(fault)))
+
+
+def _add(skills: dict[str, Skill], skill: Skill) -> None:
+    if skill.name in skills:
+        raise _Broken(f"is hidden by {skills[skill.name].folder}")
+    if len(skills) == MAX_SKILLS:
+        raise _Broken(f"is left out: there are {MAX_SKILLS} skills already")
+    skills[skill.name] = skill
+
+
+def _load(root: str, name: str) -> Skill | None:
     """Return the skill in a folder, None if there is no SKILL.md, or raise _Broken."""
     if Path(root, name).is_symlink():
         raise _Broken("is a link: put the folder itself here, or name the one that holds it")
@@ -227,14 +238,6 @@ def _parse(front_matter: bytes) -> _FrontMatter:
     except (msgspec.MsgspecError, *_YAML_FAULTS) as error:
         said = " ".join(str(error).split())[:200]
         raise _Broken(f"the front matter of {SKILL_FILE} cannot be read: {said}") from None
-
-
-def _add(skills: dict[str, Skill], skill: Skill) -> None:
-    if skill.name in skills:
-        raise _Broken(f"is hidden by {skills[skill.name].folder}")
-    if len(skills) == MAX_SKILLS:
-        raise _Broken(f"is left out: there are {MAX_SKILLS} skills already")
-    skills[skill.name] = skill
 
 
 def _read_text(skill: Skill, parts: Sequence[str]) -> str:

@@ -106,6 +106,8 @@ def test_a_condition_allows_nothing() -> None:
     rights: list[Layer] = [(Rule(ASK, "tool.use:*", after=UNTRUSTED),)]
     assert verdict(rights, "tool.use:a/b") is DENY
     assert verdict(rights, "tool.use:a/b", labels=UNTRUSTED) is DENY
+    loose: list[Layer] = [(Rule(ALLOW, "tool.use:*", outward=True),)]
+    assert verdict(loose, "tool.use:a/b", outward=True) is DENY
 
 
 def test_the_default_is_the_own_folder_commands_and_what_is_listed() -> None:
