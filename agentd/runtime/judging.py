@@ -60,23 +60,20 @@ class Judging:
         """
         started = state.started
         assert started is not None
-        needs = self._needs(tool, arguments_json, started.workspace)
-        outward = any(need.startswith("net.connect:") for need in needs)
-        if tool.path not in self._local_tools:
-            outward = outward or tool.effect is not EffectClass.READ_ONLY
+        path = tool.path
+        local = self._local_tools.get(path)
+        own: Sequence[str] = tool.permissions
+        if local is not None:
+            own = local.needs(msgspec.json.decode(arguments_json or "{}"), started.workspace)
+        needs = (f"tool.use:{path}", *own)
+        outward = local is None and tool.effect is not EffectClass.READ_ONLY
+        if own and not outward:
+            outward = any(need.startswith("net.connect:") for need in own)
         layers = started.layers or (default_layer(started.workspace),)
         judgement = self._judge(layers, needs, state.labels, outward=outward)
         if judgement.decision is Decision.ASK and granted(state.grants, judgement, state.labels):
             return replace(judgement, decision=Decision.ALLOW, granted=True)
         return judgement
-
-    def _needs(self, tool: Tool, arguments_json: str, workspace: str) -> tuple[str, ...]:
-        use = f"tool.use:{tool.path}"
-        local = self._local_tools.get(tool.path)
-        if local is None:
-            return (use, *tool.permissions)
-        arguments = msgspec.json.decode(arguments_json or "{}")
-        return (use, *local.needs(arguments, workspace))
 
 
 def rules_of(agent: Agent, tools: Sequence[str], workspace: str) -> Layer:
