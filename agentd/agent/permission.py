@@ -47,7 +47,7 @@ Layer = tuple[Rule, ...]
 """The rules of one agent. A call is judged by its own agent's layer and by every ancestor's."""
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a call may be executed, and what decided that."""
 
     decision: Decision

@@ -9,17 +9,23 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from agentd.agent.events import GrantedTool, RequestedCall
+from agentd.agent.events import GrantedTool, RequestedCall, RunStarted
 from agentd.agent.ids import CallId
-from agentd.agent.permission import Decision, Judgement, Layer
+from agentd.agent.permission import Decision, Judgement, Labels, Layer
 from agentd.agent.spec import Agent
 from agentd.agent.state import State
 from agentd.agent.tool import CallError, CallErrorReason, EffectClass, Tool
 from agentd.errors import InvalidRequest
 from agentd.protocol.approvals import granted
+from agentd.runtime.kept import Kept
 from agentd.runtime.ports import Judge, LocalTool
 from agentd.tools.names import is_foreign
 from agentd.tools.permissions import check_permission, default_layer, resolve
+
+VERDICTS = 512
+"""Verdicts that are kept at hand: weighing one anew takes some 2 µs."""
+
+_Key = tuple[int, int, bool, bool, bool]
 
 
 class Judging:
@@ -28,6 +34,8 @@ class Judging:
     def __init__(self, judge: Judge, local_tools: Mapping[str, LocalTool]) -> None:
         self._judge = judge
         self._local_tools = local_tools
+        self._known: Kept[_Key, tuple[RunStarted, Tool, Judgement]] = Kept(VERDICTS)
+        """Verdicts by the identities of what they follow from, which they keep alive."""
 
     def requested(
         self, state: State, call: CallId, granted_tool: GrantedTool, tool: Tool, arguments_json: str
@@ -61,23 +69,39 @@ class Judging:
         """
         started = state.started
         assert started is not None
-        needs = self._needs(tool, arguments_json, started.workspace)
-        outward = any(need.startswith("net.connect:") for need in needs)
-        if tool.path not in self._local_tools or is_foreign(tool.toolset):
-            outward = outward or tool.effect is not EffectClass.READ_ONLY
-        layers = started.layers or (default_layer(started.workspace),)
-        judgement = self._judge(layers, needs, state.labels, outward=outward)
-        if judgement.decision is Decision.ASK and granted(state.grants, judgement, state.labels):
-            return replace(judgement, decision=Decision.ALLOW, granted=True)
-        return judgement
-
-    def _needs(self, tool: Tool, arguments_json: str, workspace: str) -> tuple[str, ...]:
-        use = f"tool.use:{tool.path}"
         local = self._local_tools.get(tool.path)
-        if local is None:
-            return (use, *tool.permissions)
-        arguments = msgspec.json.decode(arguments_json or "{}")
-        return (use, *local.needs(arguments, workspace))
+        if local is not None:
+            arguments = msgspec.json.decode(arguments_json or "{}")
+            if own := local.needs(arguments, started.workspace):
+                judgement = self._weigh(started, tool, own, state.labels, here=True)
+                return _with_grants(state, judgement)
+        # All else that decides is the same for every call of a tool, until the run has seen more.
+        labels = state.labels
+        here = local is not None
+        key = (id(started), id(tool), here, labels.untrusted, labels.private)
+        known = self._known.get(key)
+        if known is None:
+            judgement = self._weigh(started, tool, tool.permissions, labels, here=here)
+            known = self._known.keep(key, (started, tool, judgement))
+        return _with_grants(state, known[2])
+
+    def _weigh(
+        self, started: RunStarted, tool: Tool, own: Sequence[str], labels: Labels, *, here: bool
+    ) -> Judgement:
+        """Judge a call by the tool's own needs. `here` is whether the tool runs in this process,
+        and so reaches beyond it by the network alone."""
+        elsewhere = not here or is_foreign(tool.toolset)
+        outward = elsewhere and tool.effect is not EffectClass.READ_ONLY
+        outward = outward or any(need.startswith("net.connect:") for need in own)
+        layers = started.layers or (default_layer(started.workspace),)
+        return self._judge(layers, (f"tool.use:{tool.path}", *own), labels, outward=outward)
+
+
+def _with_grants(state: State, judgement: Judgement) -> Judgement:
+    """Return what becomes of a verdict by what people have granted."""
+    if judgement.decision is Decision.ASK and granted(state.grants, judgement, state.labels):
+        return replace(judgement, decision=Decision.ALLOW, granted=True)
+    return judgement
 
 
 def rules_of(agent: Agent, tools: Sequence[str], workspace: str) -> Layer:

@@ -58,7 +58,7 @@ def asks(events: Sequence[Event]) -> bool:
 
 def documents_of(run: Recording, events: Sequence[Event], clock: Clock) -> Sequence[Record]:
     """Return what is to be stored in the transaction of some events of a run."""
-    if not any(type(event) in _KINDS for event in events):
+    if _KINDS.isdisjoint(map(type, events)):
         return ()
     now_ms = clock.now_ms()
     namespace, state = run.identity.namespace, run.state
