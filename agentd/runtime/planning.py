@@ -122,8 +122,7 @@ class Planner:
         if blocked and not starts and blocked != state.waiting and not _busy(run, state):
             state = evolve(state, blocked)
             events.append(blocked)
-        self._around.hosts.pass_on(run.identity)
-        self._around.local_tools.pass_on(run.identity)
+        self._around.pass_on(run.identity)
         return Plan(state, starts, effects)
 
     def give_back(self, run: Planned, plan: Plan) -> None:

@@ -44,6 +44,16 @@ class Surroundings(msgspec.Struct):
         default_factory=lambda: Kept(TOOLKITS)
     )
 
+    def pass_on(self, run: RunIdentity) -> None:
+        """Offer others the room that a run was woken for and does not want, at hosts and here."""
+        self.hosts.pass_on(run)
+        self.local_tools.pass_on(run)
+
+    def forget(self, run: RunIdentity) -> None:
+        """Stop waking a run that has ended."""
+        self.hosts.forget(run)
+        self.local_tools.forget(run)
+
     def toolkit(self, granted: Sequence[GrantedTool]) -> Toolkit:
         """Return the toolkit of runs that were granted these tools. Most runs share theirs."""
         key = tuple(f"{tool.alias} {tool.digest}" for tool in granted)

@@ -136,12 +136,10 @@ class Registry:
         """
         found: dict[str, Tool] = {}
         for pattern in patterns:
-            if "*" in pattern:
-                for path in self._paths(namespace):
-                    if matches(pattern, path):
-                        found[path] = self.get(namespace, path)
-            else:
-                found[pattern] = self.get(namespace, pattern)
+            wide = "*" in pattern
+            candidates = self._paths(namespace) if wide else (pattern,)
+            paths = (path for path in candidates if not wide or matches(pattern, path))
+            found.update((path, self.get(namespace, path)) for path in paths)
         return [found[path] for path in sorted(found)]
 
     def _visible(self, namespace: Namespace) -> Iterator["_Shelf"]:
