@@ -8,6 +8,7 @@ import msgspec
 
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunIdentity
 from agentd.agent.spec import Agent
+from agentd.errors import invalid_field
 from agentd.runtime.approvals import Approvals
 from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
@@ -21,7 +22,7 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
-from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Workspaces
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
 from agentd.runtime.redacting import Redact
@@ -53,9 +54,16 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     model_timeout_s: float = 900.0
 
 
-def no_workspace(_: RunIdentity) -> str:
-    """Give a run no folder."""
-    return ""
+class NoWorkspaces:
+    """The port `Workspaces` of a runtime whose tools need no folder."""
+
+    def own(self, _: RunIdentity) -> str:
+        """Give a run no folder."""
+        return ""
+
+    def named(self, path: str) -> str:
+        """Refuse every folder."""
+        raise invalid_field("run.workspace", f"{path!r} is of no use here: no tool needs a folder")
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -72,8 +80,7 @@ class Outside(msgspec.Struct, frozen=True):
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
-    workspace: Callable[[RunIdentity], str] = no_workspace
-    """Returns the absolute path of a run's folder; empty when it has none."""
+    workspaces: Workspaces = msgspec.field(default_factory=NoWorkspaces)
 
 
 class Runtime:
@@ -100,7 +107,7 @@ class Runtime:
             registry=self.registry,
             clock=clock,
             limits=limits.runs,
-            workspace=outside.workspace,
+            workspaces=outside.workspaces,
             settled=self.local_tools.settled,
             redact=outside.redact,
         )

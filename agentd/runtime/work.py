@@ -10,7 +10,7 @@ from typing import Any, Protocol, assert_never
 
 from agentd.agent.effects import AskModel, Begin, Effect, ProbeCall, StartCall, StopCall
 from agentd.agent.events import Event, FailureReason, ModelLost, RunEnded, RunFailure, RunState
-from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted
+from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted, Outcome, OutcomeUnknown
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
@@ -186,9 +186,9 @@ class Work:
         event: Event | None = None
         try:
             event = await work
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if job.late or job.unwanted:
-                event = self._given_up(job)
+                event = self._given_up(job, told=_told(error))
             raise
         finally:
             if job.timer:
@@ -201,8 +201,8 @@ class Work:
             else:
                 self._run.post(Posting(event))
 
-    def _given_up(self, job: _Job) -> Event | None:
-        """Return the fact for work that was cancelled."""
+    def _given_up(self, job: _Job, told: Outcome | None) -> Event | None:
+        """Return the fact for work that was cancelled; `told` is what it knew of its outcome."""
         effect = job.effect
         match effect:
             case AskModel() if job.late:
@@ -213,6 +213,8 @@ class Work:
                 call = self._run.state.call(effect.call)
                 if call is None:
                     return None
+                if told and not isinstance(told, OutcomeUnknown):
+                    return fact_of(call, told, stopping=self._run.state.stopping is not None)
                 if job.late:
                     message = "the tool did not end in time"
                     return without_outcome(call, CallErrorReason.TIMEOUT, message)
@@ -255,6 +257,11 @@ class Work:
             permissions=call.judgement.needs if call.judgement else tool.permissions,
             workspace=started.workspace if started and call.host == LOCAL_HOST else "",
         )
+
+
+def _told(error: asyncio.CancelledError) -> Outcome | None:
+    """Return the outcome that a cancelled tool left with its cancellation, if it did."""
+    return error.args[0] if error.args and isinstance(error.args[0], Outcome) else None
 
 
 def hosted(call: OpenCall) -> bool:
