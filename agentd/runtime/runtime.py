@@ -94,6 +94,7 @@ class Runtime:
             registry=self.registry,
             clock=clock,
             limits=limits.runs,
+            manifests=self.manifests,
             workspace=outside.workspace,
         )
         self.local_tools = dict(outside.local_tools or {})

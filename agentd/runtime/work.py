@@ -16,7 +16,7 @@ from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, Exhausted, Unavailable
 from agentd.protocol.calls import fact_of
 from agentd.protocol.machine import without_outcome
 from agentd.runtime.planning import Start
@@ -173,20 +173,24 @@ class Work:
 
     async def _perform(self, job: _Job, work: Coroutine[Any, Any, Event]) -> None:
         event: Event | None = None
+        breaks = False
         try:
             event = await work
         except asyncio.CancelledError:
             if job.late or job.unwanted:
                 event = self._given_up(job)
             raise
+        except BaseException:
+            breaks = True  # The group ends, and nothing more may begin in it.
+            raise
         finally:
             if job.timer:
                 job.timer.cancel()
             del self._jobs[job.effect.key]
-            if event is None:
-                self._run.wake()
-            else:
+            if event is not None:
                 self._run.post(Posting(event))
+            elif not breaks:
+                self._run.wake()
 
     def _given_up(self, job: _Job) -> Event | None:
         """Return the fact for work that was cancelled."""
@@ -212,6 +216,8 @@ class Work:
     async def _resolve(self) -> Event:
         try:
             return await self._around.starting.start(self._run.identity, self._run.spec)
+        except (Unavailable, Exhausted):
+            raise  # The journal's: the run rests, and begins again.
         except AgentdError as error:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)
