@@ -107,6 +107,7 @@ class Runtime:
             registry=self.registry,
             clock=clock,
             limits=limits.runs,
+            manifests=self.manifests,
             workspaces=outside.workspaces,
             settled=self.local_tools.settled,
             redact=outside.redact,

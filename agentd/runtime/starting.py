@@ -19,6 +19,7 @@ from agentd.protocol.machine import estimate_tokens, evolve
 from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
+from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery, Workspaces
 from agentd.runtime.redacting import Redact
 from agentd.tools.registry import Registry, digest_of
@@ -68,6 +69,7 @@ class Starting:
         registry: Registry,
         clock: Clock,
         limits: RunLimits,
+        manifests: Manifests,
         workspaces: Workspaces,
         settled: Callable[[], Awaitable[None]],
         redact: Redact | None,
@@ -78,6 +80,7 @@ class Starting:
         self._registry = registry
         self._clock = clock
         self._limits = limits
+        self._manifests = manifests
         self._workspaces = workspaces
         self._settled = settled
         self._redact: Redact = redact or str
@@ -134,12 +137,14 @@ class Starting:
         previous = await self._previous(identity)
         earlier = await self.conversation(identity.namespace, previous) if previous else ()
         wall_ms = spec.budget.max_wall_time_ms
+        granted = grant(tools)
+        await self._manifests.settle(identity.namespace, granted)
         workspace = spec.workspace or self._workspaces.own(identity)
         above, labels = await self._inherited(identity, spec)
         return RunStarted(
             model=info.name,
             protocol=agent.protocol,
-            tools=grant(tools),
+            tools=granted,
             previous_run=previous,
             prices=info.prices,
             context_tokens=_context_tokens(agent, tools, earlier),
