@@ -100,18 +100,7 @@ class Runtime:
         self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
         self.local_tools = LocalTools(outside.local_tools, limits.local)
-        self._starting = Starting(
-            journal=journal,
-            library=self.library,
-            models=outside.models,
-            registry=self.registry,
-            clock=clock,
-            limits=limits.runs,
-            manifests=self.manifests,
-            workspaces=outside.workspaces,
-            settled=self.local_tools.settled,
-            redact=outside.redact,
-        )
+        self._starting = self._build_starting(outside, limits)
         judging = Judging(judge, self.local_tools)
         around = self._surroundings(outside, timers, limits, judging)
         self.scheduler = Scheduler(around, timers, clock, entropy, limits.scheduler)
@@ -172,6 +161,20 @@ class Runtime:
         await self.manifests.register(SHARED, [tool.manifest for tool in new.values()])
         self.local_tools.replace(old, new)
         self.hosts.recall(new.keys())
+
+    def _build_starting(self, outside: Outside, limits: RuntimeLimits) -> Starting:
+        return Starting(
+            journal=outside.journal,
+            library=self.library,
+            models=outside.models,
+            registry=self.registry,
+            clock=outside.clock,
+            limits=limits.runs,
+            manifests=self.manifests,
+            workspaces=outside.workspaces,
+            settled=self.local_tools.settled,
+            redact=outside.redact,
+        )
 
     def _surroundings(
         self, outside: Outside, timers: Timers, limits: RuntimeLimits, judging: Judging
