@@ -109,7 +109,8 @@ class Toolbox:
             workspaces: Any = importlib.import_module("agentd.tools.builtin.workspace")
             owner = sandbox.owner.uid if sandbox.owner else None
             folders = _Folders(self._root, workspaces.make_workspace, owner)
-            tools += [_InFolder(tool, folders) for tool in catalogue.builtin_tools(sandbox)]
+            own = catalogue.builtin_tools(sandbox, self._secrets.reveal)
+            tools += [_InFolder(tool, folders) for tool in own]
         if self._config.tools.skills:
             skills: Any = importlib.import_module("agentd.tools.skills")
             found = skills.discover([str(path) for path in self._config.tools.skills])
