@@ -93,6 +93,10 @@ class Toolbox:
             importlib.import_module, "agentd.tools.sandbox.sandbox"
         )
         sandbox = await sandboxes.probe()
+        weakest = Tier[self._config.sandbox.weakest_tier.upper()]
+        if Tier.NONE.value < sandbox.tier.value < weakest.value:
+            fault = f"sandbox.weakest_tier asks for {weakest.name.lower()}"
+            sandbox = sandboxes.Sandbox(None, owner=sandbox.owner, faults=(*sandbox.faults, fault))
         self.tier, self.tier_faults = sandbox.tier, sandbox.faults
         if sandbox.tier is Tier.NONE:
             _log.warning("no_sandbox", faults=list(sandbox.faults))

@@ -30,7 +30,7 @@ TEXT, JSON, JSONL = "text", "json", "jsonl"
 
 EXAMPLES = """
 agentd run "Write a haiku about queues"
-agentd run --tools files.py "Which of these files is the largest?"
+agentd run --tools folder.py "Which of these files is the largest?"
 git diff | agentd run --model anthropic/claude-sonnet-4-5 --max-cost 0.10 -
 """
 

@@ -59,7 +59,7 @@ def show(settings: Settings, name: str, output: str) -> None:
 
 
 @tools.command(
-    examples='agentd tools host files.py --toolset files\nagentd run --use "files/*" "Tidy up"'
+    examples='agentd tools host folder.py\nagentd run --use "folder/*" "Tidy up"'
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--toolset", default="", metavar="NAME", help="[default: made from the file's name]")

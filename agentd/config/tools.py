@@ -66,8 +66,8 @@ class Sandbox:
 
     weakest_tier: str = key(
         "landlock",
-        choice("bubblewrap", "landlock", "none"),
-        "What must work for commands to be offered. none runs them unconfined where nothing does.",
+        choice("bubblewrap", "landlock"),
+        "What must work at the least for commands to be offered.",
     )
 
 
