@@ -30,26 +30,16 @@ from agentd.carriers.relay import (
 )
 from agentd.config import Config, load
 from agentd.context.models.catalogue import Catalogue
-from agentd.context.models.settings import (
-    Adapter,
-    ModelSettings,
-    ModelsSettings,
-    ProviderSettings,
-)
 from agentd.errors import AgentdError
 from agentd.lock import lock_socket
 from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.leases import LeaseLimits
-from agentd.runtime.ports import Model
-from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
-from agentd.runtime.scheduler import SchedulerLimits
-from agentd.runtime.starting import RunLimits
-from agentd.runtime.surroundings import LocalTool
+from agentd.runtime.ports import LocalTool, Model
+from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
-from agentd.runtime.watch import WatchLimits
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.event_service import EventService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
@@ -57,6 +47,8 @@ from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
+from agentd.settings import models_settings, runtime_limits, secrets_of
+from agentd.toolbox import Toolbox
 
 RETENTION_INTERVAL_S = 600.0
 MODELS_AGE_S = 1.0
@@ -122,12 +114,15 @@ class Daemon:
         self._entropy = SystemEntropy()
         self._start_time_ms = self._clock.now_ms()
         self._stop = asyncio.Event()
+        self._secrets = secrets_of(config)
+        self._toolbox = Toolbox(config, self._secrets, self._entropy)
         self._models: ReloadableModels
         self._notifier: Notifier
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises AgentdError when it cannot start."""
         config = self._config
+        self._configure_log(config)
         self._notifier = Notifier(config.supervisor.notify_socket, config.supervisor.watchdog_s)
         async with AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
@@ -176,17 +171,21 @@ class Daemon:
                 self._clock,
                 self._entropy,
                 self._local_tools,
+                self._secrets.redact if self._secrets.any else None,
                 self._boundary,
+                self._toolbox,
             )
             runtime = Runtime(outside, runtime_limits(config))
+            runtime.local_tools.expect()
             async with runtime.serving(), asyncio.TaskGroup() as group:
+                toolbox = group.create_task(self._toolbox.serve(runtime))
                 keeper = group.create_task(self._keep_journal(journal))
                 watchdog = group.create_task(self._notifier.watch())
                 try:
                     yield runtime
                 finally:
-                    keeper.cancel()
-                    watchdog.cancel()
+                    for task in (toolbox, keeper, watchdog):
+                        task.cancel()
         finally:
             with contextlib.suppress(AttributeError):
                 await self._models.close()
@@ -198,8 +197,11 @@ class Daemon:
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
             "RunService": RunService(runtime.engine, runtime.reading),
+            "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
-            "ToolService": ToolService(runtime.registry, runtime.hosts),
+            "ToolService": ToolService(
+                runtime.registry, runtime.hosts, runtime.local_tools, self._toolbox.accept
+            ),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
                 runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
@@ -259,7 +261,7 @@ class Daemon:
         except AgentdError as error:
             _log.error("reload_refused", error=error.message)
         else:
-            log.configure(level=config.log.level, format=config.log.format)
+            self._configure_log(config)
             self._models.reload(Catalogue(models_settings(config)))
             kept = replace(config, models=self._config.models, log=self._config.log)
             restart = [
@@ -310,7 +312,14 @@ class Daemon:
                 "sqlite": apsw.sqlite_lib_version(),
             },
             lease_ms=runtime.hosts.lease_ms,
+            sandbox=self._toolbox.tier,
+            sandbox_faults=self._toolbox.tier_faults,
+            mcp_servers=self._toolbox.states(),
         )
+
+    def _configure_log(self, config: Config) -> None:
+        redact = self._secrets.redact if self._secrets.any else None
+        log.configure(level=config.log.level, format=config.log.format, redact=redact)
 
     def _places(self) -> dict[str, str]:
         server = self._config.server
@@ -339,72 +348,3 @@ def serve(
         sys.stderr.write(f"agentd: {error}\n")
         code = 1
     return code
-
-
-def models_settings(config: Config) -> ModelsSettings:
-    """Return what the configuration says about models."""
-    providers = tuple(
-        ProviderSettings(
-            name,
-            Adapter(provider.kind),
-            base_url=provider.base_url,
-            key=key.reveal() if (key := provider.key()) else "",
-            key_variable=f"{name.upper()}_API_KEY",
-            models=_model_settings(config, name, provider.models),
-            default_model=provider.default_model,
-            idle_timeout_s=provider.idle_timeout_s,
-            directory=config.state.models_directory,
-            concurrency=provider.concurrency,
-            threads=provider.threads,
-        )
-        for name, provider in config.models.providers.items()
-    )
-    script = config.models.scripted.file
-    if script is not None:
-        model = ModelSettings(script.stem, path=script)
-        providers = (*providers, ProviderSettings("scripted", Adapter.SCRIPTED, models=(model,)))
-    return ModelsSettings(providers, config.models.default)
-
-
-def _model_settings(
-    config: Config, provider: str, names: tuple[str, ...]
-) -> tuple[ModelSettings, ...]:
-    """Return the models of a provider that the configuration lists, describes or prices."""
-    prefix = f"{provider}/"
-    described = [*config.models.details, *config.models.prices]
-    listed = [*names, *(name.removeprefix(prefix) for name in described if name.startswith(prefix))]
-    settings = []
-    for name in dict.fromkeys(listed):
-        details = config.models.details.get(prefix + name)
-        prices = config.models.prices.get(prefix + name)
-        settings.append(
-            ModelSettings(
-                name,
-                details.context_tokens if details else 0,
-                details.max_output_tokens if details else 0,
-                prices.nanos() if prices else None,
-                details.effort if details else "",
-                details.path if details else None,
-            )
-        )
-    return tuple(settings)
-
-
-def runtime_limits(config: Config) -> RuntimeLimits:
-    """Return the bounds of the runtime."""
-    runs = config.runs
-    return RuntimeLimits(
-        RunLimits(
-            budget=runs.budget.limits(),
-            max_parallel_calls=runs.max_parallel_calls,
-            model_attempts=runs.model_attempts,
-            call_attempts=runs.call_attempts,
-        ),
-        SchedulerLimits(max_active_runs=runs.max_active_runs, idle_eviction_s=runs.idle_eviction_s),
-        LeaseLimits(int(runs.lease_s * 1000)),
-        WatchLimits(
-            config.watch.coalesce_ms / 1000,
-            config.watch.page_events,
-            config.watch.backlog_events,
-        ),
-    )

@@ -7,7 +7,7 @@ what the present task works on to each of its lines.
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -39,21 +39,44 @@ def get_logger() -> structlog.typing.FilteringBoundLogger:
     return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
 
 
-def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+def configure(
+    *,
+    level: str = "info",
+    format: str = "auto",
+    stream: TextIO | None = None,
+    redact: Callable[[str], str] | None = None,
+) -> None:
     """Configure the log of this process. May be called again, as at a reload.
 
     `level` is debug, info, warning or error. `format` is json, console, or auto: console when the
-    stream, by default stderr, is a terminal.
+    stream, by default stderr, is a terminal. Every line goes through `redact`.
     """
     output = stream or sys.stderr
+    lines = cast("TextIO", _Redacted(output, redact)) if redact else output
     console = format == "console" or (format == "auto" and output.isatty())
     structlog.configure(
         processors=_console(colors=output.isatty()) if console else _json(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(output),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
     _adopt_stdlib(level)
+
+
+class _Redacted:
+    """A stream whose lines have no secrets."""
+
+    def __init__(self, stream: TextIO, redact: Callable[[str], str]) -> None:
+        self._stream = stream
+        self._redact = redact
+
+    def write(self, text: str) -> int:
+        """Write a line without its secrets."""
+        return self._stream.write(self._redact(text))
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
 
 
 def _json() -> list[structlog.typing.Processor]:

@@ -3,15 +3,19 @@
 Plain functions over the entries of one run: the simulation and the crash kit share them.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from agentd.agent.approval import ApprovalId, ApprovalState
 from agentd.agent.budget import Usage
 from agentd.agent.call import fold_calls
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallEvidenceKept,
     CallLeased,
@@ -24,6 +28,7 @@ from agentd.agent.events import (
     ModelLost,
     ModelReplied,
     ModelRequested,
+    RequestedCall,
     RunCancelling,
     RunCreated,
     RunEnded,
@@ -35,6 +40,7 @@ from agentd.agent.message import (
     ModelRequest,
     ToolResult,
 )
+from agentd.agent.permission import Decision
 from agentd.agent.state import State
 from agentd.agent.tool import CallErrorReason, CallState, EffectClass
 from agentd.context.models import anthropic, openai
@@ -71,6 +77,7 @@ def check_run(entries: Sequence[Entry], earlier: Iterable[Message] = ()) -> Stat
     check_end(entries, state)
     check_calls(entries)
     check_repeats(entries)
+    check_approvals(entries)
     check_budget(entries)
     check_cancel(entries)
     check_transcript(entries, earlier)
@@ -150,6 +157,41 @@ def check_repeats(entries: Sequence[Entry]) -> None:
                 require(allowed, f"call {call} was repeated by itself")
             case _:
                 pass
+
+
+def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
+    """No call runs that a rule denies, or asks about without a yes; each is asked about once, by
+    the hash of its arguments. Return every approval."""
+    verdicts: dict[CallId, RequestedCall] = {}
+    hashes: dict[CallId, str] = {}
+    asked: dict[CallId, ApprovalId] = {}
+    answers: dict[CallId, ApprovalState] = {}
+    for entry in entries:
+        match entry.event:
+            case ModelReplied(calls=calls, message=message):
+                for call, use in zip(calls, message.calls, strict=True):
+                    verdicts[call.call] = call
+                    text = use.arguments_json.encode()
+                    hashes[call.call] = hashlib.sha256(text).hexdigest()
+            case ApprovalRequested(approval=approval, call=call, arguments_sha256=digest):
+                require(call not in asked, f"call {call} is asked about twice")
+                # Histories that are made up have no real hashes.
+                require(digest in (hashes[call], "abc"), f"call {call} is asked about by {digest}")
+                asked[call] = approval
+            case ApprovalDecided(approval=approval, call=call, decision=decision):
+                require(asked.get(call) == approval, f"call {call} was not asked about {approval}")
+                require(call not in answers, f"call {call} is decided twice")
+                answers[call] = decision
+            case CallLeased(call=call):
+                judged = verdicts[call].judgement
+                verdict = judged.decision if judged else Decision.ALLOW
+                permitted = verdict is Decision.ALLOW or (
+                    verdict is Decision.ASK and answers.get(call) is ApprovalState.ALLOWED
+                )
+                require(permitted, f"call {call} runs, and is {verdict.name} {answers.get(call)}")
+            case _:
+                pass
+    return set(asked.values())
 
 
 def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
+from agentd.agent.approval import ApprovalId, ApprovalState
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallEvidenceKept,
     CallLeased,
@@ -17,6 +20,7 @@ from agentd.agent.events import (
     ModelReplied,
 )
 from agentd.agent.ids import CallId, HostId, RunId
+from agentd.agent.permission import NO_LABELS, Judgement, Labels
 from agentd.agent.tool import CallError, CallState, EffectClass
 
 
@@ -50,6 +54,14 @@ class Call(msgspec.Struct, frozen=True):
     lease_expire_time_ms: int = 0
     """Set by the lease table for calls in LEASED; not part of the fold."""
     evidence: tuple[Evidence, ...] = ()
+    judgement: Judgement | None = None
+    """Whether it may be executed; None when it was refused before that was asked."""
+    seen: Labels = NO_LABELS
+    """What the run had seen when that was judged."""
+    approval: ApprovalId | None = None
+    """The question to a person about it."""
+    edited_arguments_json: str = ""
+    """What it is executed with in place of the model's arguments; empty for those."""
 
     @property
     def idempotency_key(self) -> str:
@@ -70,9 +82,11 @@ def fold_calls(entries: Iterable[Entry]) -> dict[CallId, Call]:
                     path=request.path,
                     arguments_json=use.arguments_json,
                     effect=request.effect,
-                    state=CallState.REQUESTED if request.refusal else CallState.QUEUED,
+                    state=request.state,
                     create_time_ms=entry.time_ms,
                     update_time_ms=entry.time_ms,
+                    judgement=request.judgement,
+                    seen=request.seen,
                 )
         elif isinstance(event, _CALL_EVENTS) and event.call in calls:
             calls[event.call] = _advance(calls[event.call], event, entry.time_ms)
@@ -80,7 +94,15 @@ def fold_calls(entries: Iterable[Entry]) -> dict[CallId, Call]:
 
 
 _CallEvent = (
-    CallLeased | CallLost | CallUnknown | CallProbed | CallEnded | CallRetried | CallEvidenceKept
+    CallLeased
+    | CallLost
+    | CallUnknown
+    | CallProbed
+    | CallEnded
+    | CallRetried
+    | CallEvidenceKept
+    | ApprovalRequested
+    | ApprovalDecided
 )
 _CALL_EVENTS = (
     CallLeased,
@@ -90,6 +112,8 @@ _CALL_EVENTS = (
     CallEnded,
     CallRetried,
     CallEvidenceKept,
+    ApprovalRequested,
+    ApprovalDecided,
 )
 
 
@@ -118,6 +142,17 @@ def _advance(call: Call, event: _CallEvent, time_ms: int) -> Call:
                 error=event.error,
                 update_time_ms=time_ms,
                 end_time_ms=time_ms,
+            )
+        case ApprovalRequested():
+            return replace(call, approval=event.approval, update_time_ms=time_ms)
+        case ApprovalDecided():
+            allowed = event.decision is ApprovalState.ALLOWED
+            return replace(
+                call,
+                state=CallState.QUEUED if allowed else CallState.REQUESTED,
+                judgement=event.judgement or call.judgement,
+                edited_arguments_json=event.edited_arguments_json,
+                update_time_ms=time_ms,
             )
         case CallEvidenceKept():
             kept = Evidence(

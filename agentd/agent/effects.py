@@ -61,6 +61,20 @@ class StopCall(msgspec.Struct, frozen=True):
     attempt: int
 
 
+class AskApproval(msgspec.Struct, frozen=True):
+    """Ask a person whether a call may be executed."""
+
+    key: str
+    call: CallId
+
+
+class ApplyGrant(msgspec.Struct, frozen=True):
+    """Answer the question about a call by what a person has allowed since it was asked."""
+
+    key: str
+    call: CallId
+
+
 class Wait(msgspec.Struct, frozen=True):
     """Nothing can be done until something happens outside."""
 
@@ -79,4 +93,15 @@ class End(msgspec.Struct, frozen=True):
     cancel_entries: tuple[CancelEntry, ...] = ()
 
 
-Effect = Begin | AskModel | StartCall | ProbeCall | CloseCall | StopCall | Wait | End
+Effect = (
+    Begin
+    | AskModel
+    | StartCall
+    | ProbeCall
+    | CloseCall
+    | StopCall
+    | AskApproval
+    | ApplyGrant
+    | Wait
+    | End
+)

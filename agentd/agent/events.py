@@ -12,6 +12,7 @@ from enum import Enum
 
 import msgspec
 
+from agentd.agent.approval import ApprovalId, ApprovalScope, ApprovalState
 from agentd.agent.budget import (
     FREE,
     NO_RESERVATION,
@@ -24,6 +25,7 @@ from agentd.agent.budget import (
 )
 from agentd.agent.ids import AgentId, CallId, HostId, RunId, RunIdentity, SessionId
 from agentd.agent.message import AssistantMessage, ModelErrorKind, StopReason
+from agentd.agent.permission import NO_LABELS, Decision, Grant, Judgement, Labels, Layer
 from agentd.agent.spec import OnUnknown, ProtocolKind
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 
@@ -142,6 +144,15 @@ class RunStarted(msgspec.Struct, frozen=True):
     on_unknown: OnUnknown = OnUnknown.ASK
     deadline_ms: int = 0
     """When the wall time is used up, in milliseconds since the epoch. 0 means never."""
+    layers: tuple[Layer, ...] = ()
+    """The rules of its agent and of every ancestor's agent. Empty means the default rules: a run
+    of a release that had no others."""
+    grants: tuple[Grant, ...] = ()
+    """What people have allowed its agent for good."""
+    labels: Labels = NO_LABELS
+    """What the session's earlier runs have seen."""
+    workspace: str = ""
+    """The absolute path of its folder; empty when it has none."""
 
 
 class RunWaiting(msgspec.Struct, frozen=True):
@@ -195,16 +206,33 @@ class ModelRequested(msgspec.Struct, frozen=True):
     reservation: Reservation = NO_RESERVATION
 
 
-class RequestedCall(msgspec.Struct, frozen=True):
+class RequestedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call of a model's answer."""
 
     call: CallId
     refusal: CallError | None = None
-    """Why it cannot be executed: no such tool, or arguments that do not match its schema."""
+    """Why it cannot be executed: no such tool, arguments that do not match its schema, or a
+    permission that it does not have."""
     path: str = ""
     """`toolset/tool`; empty when there is no such tool."""
     effect: EffectClass = EffectClass.IRREVERSIBLE
     reconcile: bool = False
+    judgement: Judgement | None = None
+    """Whether it may be executed; None when it was refused before that was asked."""
+    seen: Labels = NO_LABELS
+    """What the run had seen when that was judged."""
+    labels: Labels = NO_LABELS
+    """What its result brings into the run."""
+    arguments_sha256: str = ""
+    """In hexadecimal; set when a person is to be asked about them."""
+
+    @property
+    def state(self) -> CallState:
+        """The state that the call begins in."""
+        if self.refusal:
+            return CallState.REQUESTED
+        asks = self.judgement and self.judgement.decision is Decision.ASK
+        return CallState.AWAITING_APPROVAL if asks else CallState.QUEUED
 
 
 class ModelReplied(msgspec.Struct, frozen=True):
@@ -315,6 +343,32 @@ class CallEvidenceKept(msgspec.Struct, frozen=True):
     error_message: str = ""
 
 
+class ApprovalRequested(msgspec.Struct, frozen=True):
+    """A person is asked whether a call may be executed. The question is stored with it."""
+
+    approval: ApprovalId
+    call: CallId
+    arguments_sha256: str = ""
+
+
+class ApprovalDecided(msgspec.Struct, frozen=True):
+    """It was decided whether a call may be executed: ALLOWED or DENIED. A question is CANCELLED by
+    the end of its call instead."""
+
+    approval: ApprovalId
+    call: CallId
+    decision: ApprovalState
+    reason: str = ""
+    scope: ApprovalScope = ApprovalScope.ONCE
+    edited_arguments_json: str = ""
+    """What the call is executed with in place of the model's arguments; empty for those."""
+    decided_by: str = ""
+    judgement: Judgement | None = None
+    """That of the edited arguments."""
+    request_id: str = ""
+    """What makes the request that brought it repeatable."""
+
+
 Event = (
     RunCreated
     | RunStarted
@@ -335,6 +389,8 @@ Event = (
     | CallEnded
     | CallRetried
     | CallEvidenceKept
+    | ApprovalRequested
+    | ApprovalDecided
 )
 
 

@@ -50,6 +50,8 @@ class Invocation(msgspec.Struct, frozen=True):
     deadline_ms: int
     lease_expire_time_ms: int
     permissions: tuple[str, ...] = ()
+    workspace: str = ""
+    """The run's folder, for tools of the daemon itself; empty for hosts."""
 
 
 class Cancellation(msgspec.Struct, frozen=True):

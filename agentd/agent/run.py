@@ -5,6 +5,7 @@ import msgspec
 from agentd.agent.budget import NO_RESERVATION, Usage
 from agentd.agent.events import RunFailure, RunState, WaitReason
 from agentd.agent.ids import RunIdentity
+from agentd.agent.permission import NO_LABELS, Labels
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
 
@@ -24,6 +25,8 @@ class RunView(msgspec.Struct, frozen=True):
     start_time_ms: int = 0
     end_time_ms: int = 0
     update_time_ms: int = 0
+    labels: Labels = NO_LABELS
+    """What it has seen, the session's earlier runs included."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -62,4 +65,5 @@ def view_of(
         start_time_ms=start_time_ms,
         end_time_ms=end_time_ms,
         update_time_ms=update_time_ms,
+        labels=state.labels,
     )

@@ -8,6 +8,7 @@ import msgspec
 from agentd.agent.budget import Budget
 from agentd.agent.ids import AgentId, Namespace, RunId, SessionId
 from agentd.agent.message import Purpose
+from agentd.agent.permission import Grant, Layer
 
 
 class ProtocolKind(Enum):
@@ -38,6 +39,10 @@ class Agent(msgspec.Struct, frozen=True):
     protocol: ProtocolKind = ProtocolKind.DIRECT
     on_unknown: OnUnknown = OnUnknown.ASK
     max_parallel_calls: int = 0
+    permissions: Layer = ()
+    """Its rules; empty means the default ones."""
+    grants: tuple[Grant, ...] = ()
+    """What people have allowed its calls for good."""
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_time_ms: int = 0
     update_time_ms: int = 0
@@ -64,3 +69,5 @@ class RunSpec(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     parent: RunId | None = None
     create_time_ms: int = 0
+    workspace: str = ""
+    """The absolute path of a folder that the client named; empty for one of the run's own."""

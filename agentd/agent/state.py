@@ -6,6 +6,7 @@ These two are msgspec structs rather than dataclasses because every fact replace
 
 import msgspec
 
+from agentd.agent.approval import ApprovalId
 from agentd.agent.budget import Budget, Usage
 from agentd.agent.events import (
     CancelEntry,
@@ -18,6 +19,7 @@ from agentd.agent.events import (
     RunWaiting,
 )
 from agentd.agent.ids import CallId, HostId
+from agentd.agent.permission import NO_LABELS, Grant, Judgement, Labels
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 
 
@@ -42,6 +44,16 @@ class OpenCall(msgspec.Struct, frozen=True):
     """Whether its tool is being asked what became of it."""
     probed: bool = False
     """Whether its tool was asked and could not say."""
+    judgement: Judgement | None = None
+    """Whether it may be executed; None when it was refused before that was asked."""
+    seen: Labels = NO_LABELS
+    """What the run had seen when that was judged."""
+    labels: Labels = NO_LABELS
+    """What its result brings into the run."""
+    arguments_sha256: str = ""
+    """Set when a person is to be asked about them."""
+    approval: ApprovalId | None = None
+    """The question, once it was asked."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -77,6 +89,10 @@ class State(msgspec.Struct, frozen=True):
     """The request ids of the newest messages, so that a message that is sent again is one."""
     evidence: int = 0
     """Late completions that were kept."""
+    labels: Labels = NO_LABELS
+    """What the run has seen, the session's earlier runs included."""
+    grants: tuple[Grant, ...] = ()
+    """What people have allowed for longer than a call."""
 
     def call(self, call: CallId) -> OpenCall | None:
         """Return an open call, or None when it has ended or never was."""

@@ -4,6 +4,8 @@ from enum import Enum
 
 import msgspec
 
+from agentd.agent.permission import NO_LABELS, Labels
+
 
 class EffectClass(Enum):
     """What executing a call a second time would do. Unset behaves as IRREVERSIBLE."""
@@ -33,6 +35,8 @@ class Tool(msgspec.Struct, frozen=True):
     reconcile: bool = False
     simulate: bool = False
     permissions: tuple[str, ...] = ()
+    labels: Labels = NO_LABELS
+    """What its results bring into a run."""
 
     @property
     def path(self) -> str:

@@ -12,7 +12,15 @@ from agentd.cli.base import Group, Settings, pass_settings, run_async
 from agentd.cli.inspecting import show as show_resource
 from agentd.cli.output import TABLE, output_option, say, write_items, write_line
 from agentd.cli.text import line, lower, resource
-from agentd.client.types import Agent, ModelRoute, Protocol, Purpose, from_json, to_json
+from agentd.client.types import (
+    Agent,
+    ModelRoute,
+    PermissionRule,
+    Protocol,
+    Purpose,
+    from_json,
+    to_json,
+)
 
 
 @click.group(cls=Group)
@@ -32,6 +40,14 @@ def spec_options(command: Any) -> Any:
         click.option("--instructions", metavar="TEXT", help="The system instructions."),
         click.option("--model", metavar="PROVIDER/MODEL", help="The model that does the work."),
         click.option("--tool", "tools", multiple=True, metavar="PATTERN", help="As toolset/*."),
+        *(
+            click.option(f"--{word}", multiple=True, metavar="PERMISSION", help=text)
+            for word, text in (
+                ("allow", "A rule: calls may have it, such as 'tool.use:mail/*'."),
+                ("ask", "A rule: a person is asked before a call may have it."),
+                ("deny", "A rule: no call may have it. Without any rule, the default ones hold."),
+            )
+        ),
     ):
         command = option(command)
     return command
@@ -41,6 +57,7 @@ def spec_options(command: Any) -> Any:
     examples="""
     agentd agents create helper --instructions "Answer in French."
     agentd agents create reviewer --model anthropic/claude-sonnet-4-5 --tool "files/*"
+    agentd agents create clerk --tool "mail/*" --allow "tool.use:*" --ask "tool.use:mail/send"
     agentd agents create --file reviewer.toml
     """
 )
@@ -142,6 +159,7 @@ def _spec(
     instructions: str | None,
     model: str | None,
     tools: tuple[str, ...],
+    **rules: tuple[str, ...],
 ) -> Agent:
     agent = _read(file) if file is not None else Agent()
     if name:
@@ -151,6 +169,11 @@ def _spec(
     if model is not None:
         agent.models.append(ModelRoute(purpose=Purpose.PURPOSE_EXECUTION, model=model))
     agent.tools.extend(tools)
+    for word, permissions in rules.items():
+        decision = f"DECISION_{word.upper()}"
+        agent.permissions.extend(
+            PermissionRule(decision=decision, permission=each) for each in permissions
+        )
     return agent
 
 

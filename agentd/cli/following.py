@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.exits import Exit
 from agentd.cli.interrupts import Interrupts
+from agentd.cli.prompting import Prompter
+from agentd.cli.questions import question_lines
 from agentd.cli.render import EventLines, Renderer, failure, report_lines, spent
 from agentd.cli.talk import Talk
 from agentd.cli.text import sentence
-from agentd.client.types import Event, Run, RunFailureReason, RunState, WaitReason
+from agentd.client.types import (
+    ApprovalState,
+    Event,
+    Run,
+    RunFailureReason,
+    RunState,
+    RunWaiting,
+    WaitReason,
+)
 from agentd.errors import AgentdError
 
 if TYPE_CHECKING:
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
 SECOND_S = 1.5
 """How soon the second Ctrl-C must follow the first to cancel."""
 CANCEL_S = 10.0
-_NEEDS_A_PERSON = (WaitReason.WAIT_REASON_APPROVAL, WaitReason.WAIT_REASON_INPUT)
 
 
 @dataclass
@@ -32,6 +41,8 @@ class Follower:
     talk: Talk
     hosts_tools: bool = False
     """Whether this process hosts tools of the run, which go with it."""
+    prompter: Prompter | None = None
+    """Asks the person at the terminal; None when there is none."""
 
     async def follow(self) -> Exit:
         """Show the run. Ctrl-C once leaves it running, twice cancels it; both are INTERRUPTED."""
@@ -43,7 +54,7 @@ class Follower:
                     code = await self._attend(showing, interrupts)
                     showing.cancel()
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            raise _first(failures) from None
         finally:
             self.renderer.close()
         return code
@@ -60,20 +71,40 @@ class Follower:
         return Exit.INTERRUPTED
 
     async def _show(self) -> bool:
-        """Show what happens; return False when a person has to decide and nobody is here."""
+        """Show what happens, and ask about it; return False when a person has to decide and nobody
+        is here."""
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self.prompter.serve()) if self.prompter else None
+            try:
+                return await self._look()
+            finally:
+                if asking:
+                    asking.cancel()
+
+    async def _look(self) -> bool:
         async for item in self.watch:
             self.renderer.show(item)
-            if (
-                isinstance(item, Event)
-                and item.WhichOneof("payload") == "run_waiting"
-                and item.run_waiting.reason in _NEEDS_A_PERSON
-                and not self.talk.is_terminal
-            ):
+            if not isinstance(item, Event):
+                continue
+            if self.prompter:
+                self.prompter.note(item)
+            if item.WhichOneof("payload") == "run_waiting" and self._is_alone(item.run_waiting):
                 return False
         return True
 
+    def _is_alone(self, wait: RunWaiting) -> bool:
+        """Whether a run waits for a person who is not here."""
+        match wait.reason:
+            case WaitReason.WAIT_REASON_APPROVAL:
+                return self.prompter is None
+            case WaitReason.WAIT_REASON_INPUT:
+                return not self.talk.is_terminal
+            case _:
+                return False
+
     async def _ended(self, *, to_the_end: bool) -> Exit:
         if not to_the_end:
+            await self._tell_what_is_asked()
             self._tell_how_to_go_on()
             return Exit.DENIED
         run = await self.client.runs.get(self.run)
@@ -100,6 +131,14 @@ class Follower:
         for text in report_lines(answer.report):
             self.talk.say(text)
 
+    async def _tell_what_is_asked(self) -> None:
+        pending = (ApprovalState.APPROVAL_STATE_PENDING,)
+        async for approval in self.client.approvals.list(states=pending, run=self.run):
+            for text in question_lines(approval):
+                self.talk.say(text)
+            short = approval.name.removeprefix("approvals/")
+            self.talk.say(f"Allow: agentd approve {short}    Refuse: agentd deny {short}")
+
     def _tell_how_to_go_on(self) -> None:
         short = self.run.removeprefix("runs/")
         self.talk.say(f"{self.run} goes on.")
@@ -109,6 +148,13 @@ class Follower:
                 "The tools of this command go with it: a run that calls one waits for "
                 "`agentd tools host FILE --toolset NAME`."
             )
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def tell_end(run: Run, talk: Talk) -> Exit:

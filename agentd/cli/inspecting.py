@@ -31,7 +31,8 @@ agentd inspect agents/default -o json
 @output_option
 @pass_settings
 def inspect(settings: Settings, name: str, output: str) -> None:
-    """Show the resource NAME: a run (its id will do), a call, an agent, a session or a tool."""
+    """Show the resource NAME: a run (its id will do), a call, an approval, an agent, a session or a
+    tool."""
 
     async def fetch() -> tuple[Any, list[Call]]:
         async with settings.client() as client:
@@ -58,6 +59,8 @@ async def find(client: Client, name: str) -> Any:
             return await client.agents.get(name)
         case ["sessions", _]:
             return await client.sessions.get(name)
+        case ["approvals", _]:
+            return await client.approvals.get(name)
         case ["toolsets", _, "tools", _]:
             return await client.tools.get(name)
         case ["runs", _, "calls", _]:

@@ -8,7 +8,7 @@ import click
 
 from agentd.cli.base import Command, Settings, pass_settings, run_async
 from agentd.cli.output import output_option, write_items
-from agentd.cli.text import age, dollars, line, lower, resource
+from agentd.cli.text import age_of_time, dollars, line, lower, resource
 from agentd.client.types import Run, RunState, WaitReason, to_json
 
 T = TypeVar("T")
@@ -74,9 +74,7 @@ def state_of(run: Run) -> str:
 
 def age_of(run: Run) -> str:
     """Return how long ago a run was created."""
-    from datetime import UTC  # noqa: PLC0415
-
-    return age(run.create_time.ToDatetime(tzinfo=UTC))
+    return age_of_time(run.create_time)
 
 
 async def take(items: AsyncIterator[T], limit: int) -> list[T]:

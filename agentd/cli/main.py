@@ -23,6 +23,10 @@ COMMANDS = {
     "pause": ("agentd.cli.steering", "Stop new work of a run."),
     "resume": ("agentd.cli.steering", "Let a paused run go on."),
     "resolve": ("agentd.cli.steering", "Say what became of a call of unknown outcome."),
+    "approvals": ("agentd.cli.approvals", "List what waits for a person's decision."),
+    "approve": ("agentd.cli.approvals", "Allow a call that waits."),
+    "deny": ("agentd.cli.approvals", "Refuse a call that waits."),
+    "explain": ("agentd.cli.explaining", "Say which rule decided about a call."),
     "agents": ("agentd.cli.agents", "Create, list, show, change and delete agents."),
     "sessions": ("agentd.cli.sessions", "Create, list, show and delete sessions."),
     "tools": ("agentd.cli.tools", "List and show tools, or host a file of them."),
@@ -39,7 +43,7 @@ HELP = """Run AI agents.
 
 \b
 agentd run "What is the capital of France?"
-agentd run --tools files.py "Which of these files is the largest?"
+agentd run --tools folder.py "Which of these files is the largest?"
 agentd ps
 agentd logs -f RUN
 """

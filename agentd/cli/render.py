@@ -6,6 +6,8 @@ from agentd.cli.output import write_line
 from agentd.cli.talk import Talk
 from agentd.cli.text import clean, dollars, line, lower, sentence
 from agentd.client.types import (
+    ApprovalDecided,
+    ApprovalState,
     CallEnded,
     CallErrorReason,
     CallState,
@@ -29,6 +31,9 @@ from agentd.client.types import (
 
 WIDTH = 160
 """Where a line about arguments or a result is cut."""
+
+
+_FOR_A_PERSON = (WaitReason.WAIT_REASON_APPROVAL, WaitReason.WAIT_REASON_INPUT)
 
 
 class Renderer:
@@ -70,7 +75,10 @@ class Renderer:
                 self._say(f"> {line(event.message_posted.text, WIDTH)}")
             case "run_waiting":
                 self._say(waiting(event.run_waiting))
-                self._talk.wait_for("waiting")
+                if event.run_waiting.reason not in _FOR_A_PERSON:  # They may be typing.
+                    self._talk.wait_for("waiting")
+            case "approval_decided":
+                self._say(decision(event.approval_decided))
             case "run_paused":
                 self._say(f"paused; go on with: agentd resume {event.run}")
             case "run_cancelling":
@@ -178,7 +186,19 @@ def waiting(event: RunWaiting) -> str:
     said = sentence((f"waiting for {reason}", line(event.detail, WIDTH)))
     if event.reason == WaitReason.WAIT_REASON_INPUT:
         said += " (see `agentd resolve -h`)"
+    elif event.reason == WaitReason.WAIT_REASON_APPROVAL:
+        said += " (see `agentd approve -h`)"
     return said
+
+
+def decision(event: ApprovalDecided) -> str:
+    """Say what a person has decided about a call, in a line."""
+    state = lower(ApprovalState.Name(event.decision), "APPROVAL_STATE_")
+    call = event.call.rpartition("/")[2]
+    edited = line(event.edited_arguments_json, WIDTH)
+    changed = f"with other arguments: {edited}" if edited else ""
+    who = f"by {line(event.decided_by)}" if event.decided_by else ""
+    return "  " + sentence((f"{call} {state}", who, line(event.reason, WIDTH), changed))
 
 
 def unknown(event: CallUnknown) -> str:

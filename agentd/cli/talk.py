@@ -40,6 +40,12 @@ class Talk:
 
         self.console.print(Text(clean(text), style=style))
 
+    def prompt(self, text: str) -> None:
+        """Write what a person is to answer behind."""
+        self.settle()
+        self._stream.write(clean(text))
+        self._stream.flush()
+
     def cut(self, error: AgentdError) -> None:
         """Mention that a stream was cut and is resumed; an outage repeats itself, this does not."""
         if error.message != self._last_cut:

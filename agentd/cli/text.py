@@ -1,8 +1,12 @@
 """Text for terminals: nothing that a model or a tool wrote can move a cursor or hide a line."""
 
+import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 _ESCAPES: Mapping[int, str] = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
@@ -38,6 +42,11 @@ def age(since: datetime, now: datetime | None = None) -> str:
     return f"{max(seconds, 0)}s"
 
 
+def age_of_time(since: Any) -> str:
+    """Return how long ago a protobuf Timestamp was."""
+    return age(since.ToDatetime(tzinfo=UTC))
+
+
 def dollars(nanos: int) -> str:
     """Return an amount of billionths of a US dollar; empty for nothing."""
     return f"${nanos / 1e9:.4f}" if nanos else ""
@@ -60,3 +69,35 @@ def resource(text: str, collection: str) -> str:
 def sentence(parts: Iterable[str]) -> str:
     """Join what is not empty with a middle dot."""
     return " · ".join(part for part in parts if part)
+
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+"""Unicode's categories of characters that show nothing, or change how others are shown."""
+
+
+def exact_json(text: str) -> str:
+    """Return JSON in one canonical form, in which nothing can hide: sorted, indented, and every
+    character escaped that is not plainly seen. What is no JSON, or would not be the same number in
+    that form, is returned as it stands, escaped likewise."""
+    shown = text
+    try:
+        value = json.loads(text)
+        canonical = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+        if _exact(canonical) == _exact(text):
+            shown = canonical
+    except (ValueError, RecursionError):
+        pass
+    return "".join(char if _is_plain(char) else _escape(char) for char in shown)
+
+
+def _exact(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)
+
+
+def _is_plain(char: str) -> bool:
+    return char in " \n" or unicodedata.category(char) not in _HIDDEN
+
+
+def _escape(char: str) -> str:
+    """Return a character as JSON escapes it."""
+    return json.dumps(char, ensure_ascii=True)[1:-1]

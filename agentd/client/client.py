@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 
+from agentd.client.approvals import Approvals
 from agentd.client.channel import credentials, parse_address
 from agentd.client.host import DEFAULT_CAPACITY, ToolHost
 from agentd.client.resources import Agents, Runs, Sessions, System, Tools
@@ -49,6 +50,7 @@ class Client:
         self.agents = Agents(transport)
         self.sessions = Sessions(transport)
         self.runs = Runs(transport)
+        self.approvals = Approvals(transport)
         self.tools = Tools(transport)
         self.system = System(transport)
         self._transport = transport
@@ -138,7 +140,7 @@ class Client:
     ) -> ToolHost:
         """Return a host that offers functions of this process as `toolset/{function name}`.
 
-        Use it as `async with client.host("files", [read, write])`: inside, the tools are
+        Use it as `async with client.host("notes", [read, write])`: inside, the tools are
         registered and calls are executed. `host` is the id kept over restarts of this program;
         without one, an id is made.
         """

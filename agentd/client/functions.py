@@ -40,6 +40,8 @@ class ToolOptions:
     reconcile: Function | None = None
     simulate: Function | None = None
     permissions: tuple[str, ...] = ()
+    untrusted: bool = False
+    private: bool = False
 
 
 @overload
@@ -54,6 +56,8 @@ def tool(
     reconcile: Function | None = ...,
     simulate: Function | None = ...,
     permissions: Sequence[str] = ...,
+    untrusted: bool = ...,
+    private: bool = ...,
 ) -> Callable[[F], F]: ...
 
 
@@ -66,6 +70,8 @@ def tool(
     reconcile: Function | None = None,
     simulate: Function | None = None,
     permissions: Sequence[str] = (),
+    untrusted: bool = False,
+    private: bool = False,
 ) -> F | Callable[[F], F]:
     """Say what calling a function a second time would do, and more; return it unchanged.
 
@@ -73,10 +79,14 @@ def tool(
     tool behaves as irreversible. `timeout` is in seconds. `reconcile` takes the same arguments and
     finds out what became of an earlier call: it returns the result that was, or raises
     NotExecuted, OutcomeUnknown or ToolFailed. `simulate` predicts a result and does nothing.
+    `permissions` are what a call needs beside the tool itself. `untrusted` says that results may
+    hold words of a stranger, `private` that they must not leave without a person's consent.
     """
     if effect not in _EFFECTS:
         raise invalid_field("effect", f"{effect!r} is none of {', '.join(filter(None, _EFFECTS))}")
-    options = ToolOptions(effect, timeout, reconcile, simulate, tuple(permissions))
+    options = ToolOptions(
+        effect, timeout, reconcile, simulate, tuple(permissions), untrusted, private
+    )
 
     def mark(marked: F) -> F:
         setattr(marked, _MARK, options)
@@ -135,6 +145,8 @@ def hosted_tool(function: Function, toolset: str) -> HostedTool:
         reconcile=options.reconcile is not None,
         simulate=options.simulate is not None,
         permissions=options.permissions,
+        untrusted_results=options.untrusted,
+        private_results=options.private,
     )
     if options.timeout_s is not None:
         manifest.timeout.CopyFrom(duration(options.timeout_s))

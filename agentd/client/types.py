@@ -7,9 +7,12 @@ from google.protobuf.message import Message
 
 from agentd.errors import InvalidRequest, Reason
 from agentd.v1.agent_pb2 import Agent, ModelRoute, OnUnknown, Protocol, Purpose
+from agentd.v1.approval_pb2 import Approval, ApprovalScope, ApprovalState
 from agentd.v1.budget_pb2 import Budget, Usage
 from agentd.v1.call_pb2 import Call, CallError, CallErrorReason, CallState
 from agentd.v1.event_pb2 import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallUnknown,
     Delta,
@@ -20,6 +23,13 @@ from agentd.v1.event_pb2 import (
     RunWaiting,
 )
 from agentd.v1.event_service_pb2 import EventFilter
+from agentd.v1.permission_pb2 import (
+    Decision,
+    PermissionGrant,
+    PermissionLayer,
+    PermissionRule,
+    Verdict,
+)
 from agentd.v1.run_pb2 import (
     CancelEntry,
     CancelOutcome,
@@ -38,7 +48,13 @@ from agentd.v1.run_service_pb2 import (
     RetryCall,
 )
 from agentd.v1.session_pb2 import Session
-from agentd.v1.system_service_pb2 import GetInfoResponse, ModelInfo, SandboxTier
+from agentd.v1.system_service_pb2 import (
+    GetInfoResponse,
+    McpServer,
+    McpServerState,
+    ModelInfo,
+    SandboxTier,
+)
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
 
@@ -47,6 +63,11 @@ M = TypeVar("M", bound=Message)
 __all__ = [
     "AbandonCall",
     "Agent",
+    "Approval",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "ApprovalScope",
+    "ApprovalState",
     "Budget",
     "Call",
     "CallEnded",
@@ -59,18 +80,24 @@ __all__ = [
     "CancelReport",
     "CancelRunResponse",
     "CreateRunResponse",
+    "Decision",
     "Delta",
     "EffectClass",
     "Event",
     "EventFilter",
     "GetInfoResponse",
     "Invocation",
+    "McpServer",
+    "McpServerState",
     "ModelErrorKind",
     "ModelFailed",
     "ModelInfo",
     "ModelReplied",
     "ModelRoute",
     "OnUnknown",
+    "PermissionGrant",
+    "PermissionLayer",
+    "PermissionRule",
     "Protocol",
     "Purpose",
     "ResolveCallRequest",
@@ -84,6 +111,7 @@ __all__ = [
     "Session",
     "Tool",
     "Usage",
+    "Verdict",
     "WaitReason",
     "from_json",
     "to_json",

@@ -42,6 +42,7 @@ from agentd.config.sources import (
     rows,
     sample,
 )
+from agentd.config.tools import Sandbox, SecretSection, Tools
 
 SYSTEM_FILE = Path("/etc/agentd/agentd.toml")
 SYSTEM_SOCKET = Path("/run/agentd/agentd.sock")
@@ -77,6 +78,9 @@ class State:
 
     directory: Path = key(Path("/var/lib/agentd"), PATH, "The journal and the memories.")
     models_directory: Path = key(Path("/var/lib/agentd/models"), PATH, "The files of local models.")
+    workspaces_directory: Path = key(
+        Path("/var/lib/agentd/workspaces"), PATH, "The folders that runs work in."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +260,8 @@ class Supervisor:
     """How soon a silent daemon is given up. 0 means never."""
     socket_count: int = 0
     """How many listening sockets were passed, from file descriptor 3 on."""
+    credentials: str = ""
+    """The folder of the unit's credentials. Empty means that it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +274,9 @@ class Config:
     runs: Runs = section(Runs)
     watch: Watch = section(Watch)
     models: Models = section(Models)
+    tools: Tools = section(Tools)
+    sandbox: Sandbox = section(Sandbox)
+    secrets: Mapping[str, SecretSection] = table(SecretSection, "NAME")
     log: Log = section(Log)
     client: Client = section(Client)
     supervisor: Supervisor = Supervisor()
@@ -325,7 +334,13 @@ def load(
     config: Config = build(Config, (), values)
     origins = {dotted(parts): origin for parts, (_, origin) in values.items()}
     models = replace(config.models, providers=_with_keys(config.models.providers, variables))
-    config = replace(config, models=models, supervisor=_supervisor(variables), origins=origins)
+    config = replace(
+        config,
+        models=models,
+        secrets=_with_values(config.secrets, variables),
+        supervisor=_supervisor(variables),
+        origins=origins,
+    )
     _check(config)
     return config
 
@@ -363,7 +378,16 @@ def _places(environ: Mapping[str, str]) -> Values:
         ("server", "socket"): _default_socket(environ, state / "agentd"),
         ("state", "directory"): (state / "agentd", state_origin),
         ("state", "models_directory"): (data / "agentd" / "models", data_origin),
+        ("state", "workspaces_directory"): (data / "agentd" / "workspaces", data_origin),
+        ("tools", "folders"): _default_folders(environ),
     }
+
+
+def _default_folders(environ: Mapping[str, str]) -> tuple[tuple[Path, ...], Origin]:
+    """Return where runs may work: in the home of a user; the system's daemon serves several."""
+    if os.getuid() == 0:
+        return (), DEFAULT
+    return (_home(environ, "HOME", "")[0],), Origin("default", "$HOME")
 
 
 def _default_socket(environ: Mapping[str, str], state: Path) -> tuple[Path, Origin]:
@@ -401,6 +425,21 @@ def _with_keys(
     return found
 
 
+def _with_values(
+    secrets: Mapping[str, SecretSection], environ: Mapping[str, str]
+) -> dict[str, SecretSection]:
+    """Give secrets the texts of the variables that they name."""
+    return {
+        name: replace(
+            secret,
+            environment_value=Secret(text, Origin("environment", secret.variable))
+            if (text := environ.get(secret.variable))
+            else None,
+        )
+        for name, secret in secrets.items()
+    }
+
+
 def _supervisor(environ: Mapping[str, str]) -> Supervisor:
     """Return what is meant for this process, and not for one that it descends from."""
     own = str(os.getpid())
@@ -408,6 +447,7 @@ def _supervisor(environ: Mapping[str, str]) -> Supervisor:
     return Supervisor(
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
         watchdog_s=int(environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0.0,
+        credentials=environ.get("CREDENTIALS_DIRECTORY", ""),
         socket_count=int(environ.get("LISTEN_FDS", "0")) if environ.get("LISTEN_PID") == own else 0,
     )
 
@@ -420,11 +460,19 @@ def _check(config: Config) -> None:
             config.origin("server.tcp"),
             "server.token_file",
         )
+    for name, secret in config.secrets.items():
+        if sum(map(bool, (secret.file, secret.variable, secret.credential))) > 1:
+            at = f"secrets.{dotted((name,))}"
+            raise invalid_config(f"{at}: is in more than one place", _first(config, at), at)
     for name in config.models.providers:
         if "/" in name:
             at = f"models.providers.{dotted((name,))}"
-            origins = (where for key, where in config.origins.items() if key.startswith(at))
-            raise invalid_config(f"{at}: a provider's name has no '/'", next(origins), at)
+            raise invalid_config(f"{at}: a provider's name has no '/'", _first(config, at), at)
+
+
+def _first(config: Config, at: str) -> Origin:
+    """Return where the first key of a table stands."""
+    return next(where for key, where in config.origins.items() if key.startswith(at))
 
 
 def _shown(value: object) -> str:

@@ -188,6 +188,26 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _paths(value: object) -> tuple[Path, ...]:
+    return tuple(_path(item) for item in _texts(value))
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - the one error of every kind
+    return value
+
+
+def _read_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _read_flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
 def _loopback(value: object) -> str:
     """Return HOST:PORT. Only this machine may connect: what goes over TCP is not encrypted."""
     address = _text(value)
@@ -203,12 +223,10 @@ def _loopback(value: object) -> str:
 
 
 TEXT = Kind("a text", _text)
-TEXTS = Kind(
-    "a list of texts",
-    _texts,
-    lambda text: [part.strip() for part in text.split(",") if part.strip()],
-)
+TEXTS = Kind("a list of texts", _texts, _read_list)
+FLAG = Kind("true or false", _flag, _read_flag)
 PATH = Kind("an absolute path", _path)
+PATHS = Kind("a list of absolute paths", _paths, _read_list)
 OPTIONAL_PATH = Kind(
     "an absolute path, or empty", lambda value: None if value == "" else _path(value)
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from agentd.agent.events import (
+    ApprovalDecided,
     CallEnded,
     Event,
     MessagePosted,
@@ -23,13 +24,14 @@ class Transcript:
     request. So what a provider is given is valid at every request.
     """
 
-    __slots__ = ("_messages", "_open", "_posted", "_references", "_results")
+    __slots__ = ("_edited", "_messages", "_open", "_posted", "_references", "_results")
 
     def __init__(self, earlier: Iterable[Message] = ()) -> None:
         self._messages: list[Message] = list(earlier)
         self._posted: list[Message] = []
         self._open: dict[CallId, ToolUse] = {}
         self._results: dict[CallId, ToolResult] = {}
+        self._edited: dict[CallId, str] = {}
         self._references = {
             use.reference
             for message in self._messages
@@ -63,14 +65,17 @@ class Transcript:
                     call.call: use for call, use in zip(calls, message.calls, strict=True)
                 }
                 self._references.update(use.reference for use in message.calls)
+                self._edited.clear()
+            case ApprovalDecided(edited_arguments_json=edited) if edited:
+                self._edited[event.call] = edited
             case CallEnded():
                 self._add_result(event)
             case _:
                 pass
 
     def arguments(self, call: CallId) -> str:
-        """Return the arguments of a call of the present turn."""
-        return self._open[call].arguments_json
+        """Return the arguments that a call of the present turn is executed with."""
+        return self._edited.get(call) or self._open[call].arguments_json
 
     def unique_reference(self, reference: str, fallback: str) -> str:
         """Return the provider's id for a call, or the fallback when it gave none or a used one."""
@@ -80,6 +85,10 @@ class Transcript:
         use = self._open[event.call]
         succeeded = event.state in (CallState.SUCCEEDED, CallState.RECONCILED)
         content = event.result_json if succeeded else _explain(event)
+        edited = self._edited.get(event.call)
+        if edited:
+            # The model's own words cannot be changed in its history: it is told instead.
+            content = f"[A person changed the arguments of this call to {edited}]\n{content}"
         self._results[event.call] = ToolResult(use.reference, use.tool, content, not succeeded)
         if len(self._results) == len(self._open):
             self._messages.extend(self._results[call] for call in self._open)

@@ -2,6 +2,8 @@
 
 from agentd.agent.budget import Limit, reserve
 from agentd.agent.effects import (
+    ApplyGrant,
+    AskApproval,
     AskModel,
     Begin,
     CloseCall,
@@ -17,6 +19,7 @@ from agentd.agent.message import Purpose
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
+from agentd.protocol.approvals import granted
 
 _LIMITS = {
     Limit.TURNS: FailureReason.BUDGET_TURNS,
@@ -108,7 +111,9 @@ def _serve_calls(state: State, started: RunStarted) -> tuple[Effect, ...]:
                 effects.append(_start(call, call.attempt))
             case CallState.REQUESTED:
                 assert call.refusal is not None
-                effects.append(_close(call, CallState.FAILED, call.refusal))
+                effects.append(_refuse(call, call.refusal))
+            case CallState.AWAITING_APPROVAL:
+                effects.append(_await(state, call))
             case CallState.UNKNOWN:
                 effects.append(_settle(call, started.on_unknown))
             case _:
@@ -130,6 +135,21 @@ def _serve_calls(state: State, started: RunStarted) -> tuple[Effect, ...]:
             room -= 1
             effects.append(_start(call, call.attempt + 1))
     return tuple(effects)
+
+
+def _refuse(call: OpenCall, refusal: CallError) -> Effect:
+    """Close a call that is not executed: as DENIED when it is well formed, and not permitted."""
+    denied = refusal.reason is CallErrorReason.PERMISSION
+    return _close(call, CallState.DENIED if denied else CallState.FAILED, refusal)
+
+
+def _await(state: State, call: OpenCall) -> Effect:
+    """Ask a person, wait for the answer, or take the one that was given for longer since."""
+    if call.approval is None:
+        return AskApproval(f"ask-{call.id}", call.id)
+    if granted(state.grants, call.judgement, call.seen):
+        return ApplyGrant(f"grant-{call.id}", call.id)
+    return Wait(f"approval-{call.id}", WaitReason.APPROVAL, f"approvals/{call.approval}")
 
 
 def _settle(call: OpenCall, on_unknown: OnUnknown) -> Effect:

@@ -9,7 +9,9 @@ The run's states and the facts that move it:
 
 and a call's:
 
-    (ModelReplied) --> REQUESTED (refused) or QUEUED --CallLeased--> LEASED
+    (ModelReplied) --> REQUESTED (refused), AWAITING_APPROVAL or QUEUED --CallLeased--> LEASED
+    AWAITING_APPROVAL --ApprovalRequested--> the same, with a question that is stored
+    AWAITING_APPROVAL --ApprovalDecided--> QUEUED (allowed) or REQUESTED (refused)
     LEASED --CallLost--> QUEUED, for tools that may be repeated
     LEASED --CallUnknown--> UNKNOWN --CallProbed--> UNKNOWN (probing)
     UNKNOWN --CallRetried--> QUEUED
@@ -24,6 +26,8 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallEvidenceKept,
     CallLeased,
@@ -54,7 +58,8 @@ from agentd.agent.ids import LOCAL_HOST, CallId
 from agentd.agent.message import ModelErrorKind, StopReason
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState
-from agentd.errors import Corrupt, Reason
+from agentd.protocol.approvals import brought, evolve_approval
+from agentd.protocol.folding import IllegalEvent, at_work, changed, with_call
 
 BYTES_PER_TOKEN = 4
 """How the input of a request is estimated before its provider has counted it."""
@@ -73,16 +78,6 @@ _FAILURES = {
 }
 
 
-class IllegalEvent(Corrupt):
-    """A fact that cannot follow the state."""
-
-    def __init__(self, state: State, event: Event, why: str) -> None:
-        super().__init__(
-            Reason.JOURNAL_CORRUPT,
-            f"{type(event).__name__} cannot follow {state.run.name}: {why}",
-        )
-
-
 def evolve(state: State, event: Event) -> State:
     """Fold one fact into the state, or raise IllegalEvent for one that cannot follow it."""
     if state.run.ended and not isinstance(event, CallEvidenceKept):
@@ -94,6 +89,8 @@ def evolve(state: State, event: Event) -> State:
             return _evolve_model(state, event)
         case CallLeased() | CallEnded() | CallLost() | CallUnknown() | CallProbed() | CallRetried():
             return _evolve_call(state, event)
+        case ApprovalRequested() | ApprovalDecided():
+            return evolve_approval(state, event)
         case MessagePosted():
             return _message_posted(state, event)
         case CallEvidenceKept():
@@ -160,7 +157,14 @@ def _evolve_run(
             if state.run is not RunState.PENDING or state.started:
                 raise IllegalEvent(state, event, "the run has started")
             tokens = state.context_tokens + event.context_tokens
-            return replace(state, run=RunState.RUNNING, started=event, context_tokens=tokens)
+            return replace(
+                state,
+                run=RunState.RUNNING,
+                started=event,
+                context_tokens=tokens,
+                labels=event.labels,
+                grants=event.grants,
+            )
         case RunWaiting():
             if state.run not in (RunState.RUNNING, RunState.WAITING):
                 raise IllegalEvent(state, event, "the run is not running")
@@ -227,7 +231,7 @@ def _model_requested(state: State, event: ModelRequested) -> State:
         raise IllegalEvent(state, event, f"{state.turn}.{state.attempt + 1} is next")
     return replace(
         state,
-        run=_at_work(state),
+        run=at_work(state),
         waiting=None,
         in_flight=event,
         attempt=event.attempt,
@@ -241,10 +245,14 @@ def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) ->
         OpenCall(
             id=call.call,
             path=call.path,
-            state=CallState.REQUESTED if call.refusal else CallState.QUEUED,
+            state=call.state,
             effect=call.effect,
             reconcile=call.reconcile,
             refusal=call.refusal,
+            judgement=call.judgement,
+            seen=call.seen,
+            labels=call.labels,
+            arguments_sha256=call.arguments_sha256,
         )
         for call in event.calls
     )
@@ -306,17 +314,17 @@ def _evolve_call(
             )
             return replace(
                 state,
-                run=_at_work(state),
+                run=at_work(state),
                 waiting=None,
                 usage=usage,
-                calls=_with(state.calls, leased),
+                calls=with_call(state.calls, leased),
             )
         case CallEnded():
             return _call_ended(state, call, event)
         case CallLost():
             _require(state, event, call, CallState.LEASED, event.attempt)
             queued = replace(call, state=CallState.QUEUED, host=None, token="")
-            state = _with_call(state, queued)
+            state = changed(state, queued)
             if state.stopping:
                 return _stopped_call(state, call.id, _outcome_of(event.reason), "it was given up")
             return state
@@ -331,14 +339,14 @@ def _evolve_call(
                 token=event.token,
                 deadline_ms=event.deadline_ms,
             )
-            return _with_call(state, probing)
+            return changed(state, probing)
         case CallRetried():
             if call.state is not CallState.UNKNOWN:
                 raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}")
             queued = replace(
                 call, state=CallState.QUEUED, host=None, token="", probing=False, probed=False
             )
-            return _with_call(state, queued)
+            return changed(state, queued)
         case _:
             assert_never(event)
 
@@ -357,7 +365,7 @@ def _call_unknown(state: State, call: OpenCall, event: CallUnknown) -> State:
         probing=False,
         probed=call.probing,
     )
-    state = _with_call(state, unknown)
+    state = changed(state, unknown)
     if state.stopping:
         return _stopped_call(state, call.id, _outcome_of(event.reason), event.message)
     return state
@@ -366,6 +374,8 @@ def _call_unknown(state: State, call: OpenCall, event: CallUnknown) -> State:
 def _call_ended(state: State, call: OpenCall, event: CallEnded) -> State:
     if event.attempt != call.attempt or not event.state.ended:
         raise IllegalEvent(state, event, f"call {call.id} is at attempt {call.attempt}")
+    if call.state is CallState.AWAITING_APPROVAL and not state.stopping:
+        raise IllegalEvent(state, event, f"call {call.id} awaits {call.approval}")
     calls = tuple(other for other in state.calls if other.id != call.id)
     size = len(event.result_json) + (len(event.error.message) if event.error else 0)
     failure = state.failure
@@ -373,13 +383,14 @@ def _call_ended(state: State, call: OpenCall, event: CallEnded) -> State:
         failure = RunFailure(FailureReason.BUDGET_TOOL_CALLS, event.error.message)
     state = replace(
         state,
-        run=_at_work(state),
+        run=at_work(state),
         waiting=None,
         calls=calls,
         context_tokens=state.context_tokens + estimate_tokens(size),
         turn=state.turn if calls else state.turn + 1,
         attempt=state.attempt if calls else 0,
         failure=failure,
+        labels=brought(state, call, event),
     )
     if state.stopping and call.state is CallState.LEASED:
         reason = event.error.reason if event.error else None
@@ -394,22 +405,6 @@ def _outcome_of(reason: CallErrorReason | None) -> CancelOutcome:
     if reason in (CallErrorReason.TIMEOUT, CallErrorReason.HOST_LOST):
         return CancelOutcome.STILL_RUNNING
     return CancelOutcome.STOPPED
-
-
-def _at_work(state: State) -> RunState:
-    """Return the state of a run whose work goes on: one that waited does not any more."""
-    return RunState.RUNNING if state.run is RunState.WAITING else state.run
-
-
-def _with(calls: tuple[OpenCall, ...], call: OpenCall) -> tuple[OpenCall, ...]:
-    if len(calls) == 1:
-        return (call,)
-    return tuple(call if other.id == call.id else other for other in calls)
-
-
-def _with_call(state: State, call: OpenCall) -> State:
-    """Return the state with a call changed, and the run at work."""
-    return replace(state, run=_at_work(state), waiting=None, calls=_with(state.calls, call))
 
 
 def _require(state: State, event: Event, call: OpenCall, expected: CallState, attempt: int) -> None:

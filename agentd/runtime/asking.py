@@ -24,6 +24,7 @@ from agentd.agent.state import State
 from agentd.agent.tool import CallError, CallErrorReason
 from agentd.context.transcript import Transcript
 from agentd.log import get_logger
+from agentd.runtime.judging import Judging
 from agentd.runtime.ports import Clock, Entropy, Models
 from agentd.runtime.watch import Delta
 from agentd.tools.schema import compile_arguments
@@ -78,6 +79,7 @@ class Asking:
         entropy: Entropy,
         instructions: Callable[[RunIdentity, int], Awaitable[str]],
         publish_delta: Callable[[Delta], None],
+        judging: Judging,
         timeout_s: float,
     ) -> None:
         self._models = models
@@ -85,6 +87,7 @@ class Asking:
         self._entropy = entropy
         self._instructions = instructions
         self._publish_delta = publish_delta
+        self._judging = judging
         self.timeout_s = timeout_s
         """How long one request may take in all."""
 
@@ -134,12 +137,30 @@ class Asking:
             known = use.tool in toolkit.by_alias
             name = use.tool if known else _FORBIDDEN.sub("_", use.tool)[:64]
             uses.append(ToolUse(reference, name or "unnamed", use.arguments_json))
-            calls.append(_requested(call, index, use, toolkit))
+            calls.append(self._requested(run, call, index, use))
         message = AssistantMessage(reply.message.text, tuple(uses), reply.message.opaque_json)
         usage = reply.usage.priced(started.prices)
         return ModelReplied(
             effect.turn, effect.attempt, message, reply.stop_reason, tuple(calls), usage
         )
+
+    def _requested(self, run: Asker, call: CallId, index: int, use: ToolUse) -> RequestedCall:
+        """Check and judge a call of an answer, so that a wrong one goes back to the model as a
+        clear error."""
+        found = run.toolkit.by_alias.get(use.tool)
+        if found is None:
+            names = ", ".join(sorted(run.toolkit.by_alias)) or "none"
+            message = f"There is no tool {use.tool[:80]!r}. The tools are: {names}."
+            return RequestedCall(call, CallError(CallErrorReason.UNKNOWN_TOOL, message))
+        granted, tool = found
+        if index < MAX_CALLS:
+            fault = compile_arguments(tool).check(use.arguments_json)
+        else:
+            fault = f"Not executed: at most {MAX_CALLS} calls may be made at once."
+        if fault is None:
+            return self._judging.requested(run.state, call, granted, tool, use.arguments_json)
+        refusal = CallError(CallErrorReason.INVALID_ARGUMENTS, fault)
+        return RequestedCall(call, refusal, granted.path, granted.effect, granted.reconcile)
 
     def _failed(self, run: Asker, effect: AskModel, error: ModelError) -> ModelFailed:
         started = run.state.started
@@ -180,19 +201,3 @@ def _request(run: Asker, effect: AskModel, instructions: str) -> ModelRequest:
         turn=effect.turn,
         attempt=effect.attempt,
     )
-
-
-def _requested(call: CallId, index: int, use: ToolUse, toolkit: Toolkit) -> RequestedCall:
-    """Check a call of an answer, so that a wrong one goes back to the model as a clear error."""
-    found = toolkit.by_alias.get(use.tool)
-    if found is None:
-        names = ", ".join(sorted(toolkit.by_alias)) or "none"
-        message = f"There is no tool {use.tool[:80]!r}. The tools are: {names}."
-        return RequestedCall(call, CallError(CallErrorReason.UNKNOWN_TOOL, message))
-    granted, tool = found
-    if index < MAX_CALLS:
-        fault = compile_arguments(tool).check(use.arguments_json)
-    else:
-        fault = f"Not executed: at most {MAX_CALLS} calls may be made at once."
-    refusal = CallError(CallErrorReason.INVALID_ARGUMENTS, fault) if fault else None
-    return RequestedCall(call, refusal, granted.path, granted.effect, granted.reconcile)

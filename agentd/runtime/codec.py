@@ -9,6 +9,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallEvidenceKept,
     CallLeased,
@@ -57,6 +59,8 @@ KINDS: Final[dict[type[Event], int]] = {
     CallRetried: 34,
     CallEvidenceKept: 35,
     CallProbed: 36,
+    ApprovalRequested: 40,
+    ApprovalDecided: 41,
 }
 """The number of each kind of event: those of the fields of `agentd.v1.Event.payload`."""
 

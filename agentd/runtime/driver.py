@@ -30,6 +30,8 @@ from agentd.runtime.loading import load
 from agentd.runtime.planning import Plan, Planner
 from agentd.runtime.ports import Checkpoint, StoredRun
 from agentd.runtime.posting import Posting, going_down
+from agentd.runtime.questions import asks, documents_of
+from agentd.runtime.redacting import redacted
 from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.work import Work, hosted
 from agentd.tools.toolkit import Toolkit
@@ -221,6 +223,8 @@ class Driver:
         for posting in postings:
             try:
                 event = posting.make(state)
+                if self._around.redact:
+                    event = redacted(event, self._around.redact)
                 state = evolve(state, event)
             except AgentdError as error:
                 posting.refuse(error)
@@ -230,7 +234,7 @@ class Driver:
         plan = self._planner.plan(self, state, events)
         try:
             if self.transcript is None or self.state.started is None:
-                await self._prepare(plan)
+                await self._prepare(plan, events)
             if events:
                 await self._record(plan, events, accepted)
         except BaseException as error:
@@ -244,13 +248,13 @@ class Driver:
         for start in plan.starts:
             self.in_progress.begin(start)
 
-    async def _prepare(self, plan: Plan) -> None:
-        """Have the transcript there for what is about to be started."""
+    async def _prepare(self, plan: Plan, events: Sequence[Event]) -> None:
+        """Have the transcript there for what is about to be started or asked."""
         started = plan.state.started
         if started and started.previous_run and self.state.started is None:
             self.transcript = None
         needed = any(not isinstance(start.effect, _WITHOUT_TRANSCRIPT) for start in plan.starts)
-        if needed and self.transcript is None:
+        if (needed or asks(events)) and self.transcript is None:
             await self._need_transcript(plan.state)
 
     async def _record(
@@ -258,8 +262,9 @@ class Driver:
     ) -> None:
         """Make events durable, then believe them."""
         view, checkpoint = self._checkpoint(plan.state, self.sequence + len(events))
+        records = documents_of(self, events, self._around.clock)
         entries = await self._around.journal.append(
-            self.identity, self.sequence, events, checkpoint
+            self.identity, self.sequence, events, checkpoint, records
         )
         self.sequence += len(events)
         self.state = plan.state

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -120,6 +120,13 @@ class Hosts:
             raise Conflict(Reason.HOST_REPLACED, message, metadata={"host": registration.host})
         finally:
             self._close(place, connection)
+
+    def recall(self, paths: Collection[str]) -> None:
+        """Wake the runs that wait for a host of tools which this process now has itself."""
+        for place in [place for place in self._waiting if place[1] in paths]:
+            for run in tuple(self._waiting[place].values()):
+                self._stop_waiting(place, run.key)
+                self.wake(run)
 
     # What runs ask for.
 

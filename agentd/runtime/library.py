@@ -6,8 +6,10 @@ import msgspec
 from msgspec.structs import replace
 
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, Namespace
+from agentd.agent.permission import Grant
 from agentd.agent.spec import Agent
 from agentd.errors import AlreadyExists, Conflict, NotFound, Reason
+from agentd.protocol.approvals import MAX_GRANTS
 from agentd.runtime.claims import KeyedLocks, RequestClaims, request_digest
 from agentd.runtime.kept import Kept
 from agentd.runtime.ports import Clock, Entropy, Journal, Record
@@ -22,6 +24,8 @@ CHANGEABLE = frozenset(
         "protocol",
         "on_unknown",
         "max_parallel_calls",
+        "permissions",
+        "grants",
         "annotations",
     }
 )
@@ -164,6 +168,23 @@ class Library:
                         await self._journal.put(claim)
                     return present
                 return await self._store(changed, claim)
+
+    async def add_grant(self, namespace: Namespace, agent: AgentId, grant: Grant) -> Agent:
+        """Store the next revision, with one more grant; the present one when it has that.
+
+        Raises NotFound (AGENT_NOT_FOUND).
+        """
+        async with self._locks.hold((namespace, agent)):
+            present = await self._present(namespace, agent)
+            if grant in present.grants:
+                return present
+            changed = replace(
+                present,
+                grants=(*present.grants, grant)[-MAX_GRANTS:],
+                revision=present.revision + 1,
+                update_time_ms=self._clock.now_ms(),
+            )
+            return await self._store(changed, ())
 
     async def delete_agent(self, namespace: Namespace, agent: AgentId) -> None:
         """Delete an agent. Its revisions stay for the runs that keep them.

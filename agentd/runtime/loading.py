@@ -6,7 +6,7 @@ from agentd.agent.events import RunState
 from agentd.agent.ids import RunIdentity
 from agentd.agent.run import RunView
 from agentd.agent.spec import RunSpec
-from agentd.agent.state import State
+from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
 from agentd.protocol.machine import evolve
@@ -56,7 +56,12 @@ def waits_for_a_person(stored: StoredRun) -> bool:
     state = stored.snapshot
     if state is None or stored.snapshot_sequence != stored.last_sequence:
         return False
-    if any(call.state is not CallState.UNKNOWN or call.probing for call in state.calls):
+    if not all(_waits(call) for call in state.calls):
         return False
     waits = state.run is RunState.WAITING and not state.not_before_ms
     return waits or state.run is RunState.PAUSED
+
+
+def _waits(call: OpenCall) -> bool:
+    asked = call.state is CallState.AWAITING_APPROVAL and call.approval is not None
+    return asked or (call.state is CallState.UNKNOWN and not call.probing)

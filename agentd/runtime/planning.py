@@ -9,7 +9,10 @@ from typing import Protocol, assert_never
 
 import msgspec
 
+from agentd.agent.approval import ApprovalState, approval_id
 from agentd.agent.effects import (
+    ApplyGrant,
+    AskApproval,
     AskModel,
     Begin,
     CloseCall,
@@ -21,6 +24,8 @@ from agentd.agent.effects import (
     Wait,
 )
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallLeased,
     CallProbed,
@@ -67,6 +72,8 @@ class Start(msgspec.Struct):
 
     effect: AskModel | StartCall | ProbeCall | StopCall | Begin
     host: HostId | None = None
+    path: str = ""
+    """The tool whose room was taken, as `toolset/tool`."""
 
 
 class Plan(msgspec.Struct):
@@ -115,13 +122,15 @@ class Planner:
         if blocked and not starts and blocked != state.waiting and not _busy(run, state):
             state = evolve(state, blocked)
             events.append(blocked)
-        self._around.hosts.pass_on(run.identity)
+        self._around.pass_on(run.identity)
         return Plan(state, starts, effects)
 
     def give_back(self, run: Planned, plan: Plan) -> None:
         """Return the room that a plan took, when it cannot be carried out."""
         for start in plan.starts:
-            if start.host and start.host != LOCAL_HOST:
+            if start.host == LOCAL_HOST:
+                self._around.local_tools.release(start.path)
+            elif start.host:
                 self._around.hosts.give_back(run.identity, start.host)
 
     def _intend(self, run: Planned, state: State, effect: Effect) -> _Intention:
@@ -130,6 +139,10 @@ class Planner:
                 return CallEnded(call, attempt, effect.state, error=error), None, None
             case End():
                 return _end(state, effect), None, None
+            case AskApproval():
+                return self._ask(run, state, effect), None, None
+            case ApplyGrant():
+                return _apply(state, effect), None, None
             case Wait(reason=reason, detail=detail):
                 return None, None, RunWaiting(reason, detail)
             case StopCall():
@@ -173,11 +186,18 @@ class Planner:
             event = CallLeased(
                 call.id, effect.attempt, host, token, deadline_ms, call.path, call.effect
             )
-        return event, Start(effect, host), None
+        return event, Start(effect, host, call.path), None
+
+    def _ask(self, run: Planned, state: State, effect: AskApproval) -> Event:
+        call = state.call(effect.call)
+        assert call is not None
+        approval = approval_id(run.identity, call.id, self._around.clock.now_ms())
+        return ApprovalRequested(approval, call.id, call.arguments_sha256)
 
     def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
-        if call.path in self._around.local_tools:
-            return LOCAL_HOST
+        local = self._around.local_tools
+        if call.path in local:
+            return LOCAL_HOST if local.acquire(run.identity, call.path) else None
         return self._around.hosts.acquire(run.identity, call.path)
 
 
@@ -186,6 +206,16 @@ def _busy(run: Planned, state: State) -> bool:
     if run.in_progress or state.in_flight:
         return True
     return any(call.state is CallState.LEASED or call.probing for call in state.calls)
+
+
+def _apply(state: State, effect: ApplyGrant) -> Event:
+    call = state.call(effect.call)
+    assert call is not None
+    assert call.approval is not None
+    reason = "covered by what was allowed since"
+    return ApprovalDecided(
+        call.approval, call.id, ApprovalState.ALLOWED, reason, decided_by=LOCAL_HOST
+    )
 
 
 def _end(state: State, effect: End) -> RunEnded:

@@ -1,15 +1,18 @@
 """What the engine needs from outside, as one-purpose protocols. Adapters are built by daemon.py."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from agentd.agent.events import Entry, Event, RunState
+from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
 from agentd.agent.message import ModelChunk, ModelInfo, ModelRequest
+from agentd.agent.permission import Judgement, Labels, Layer
 from agentd.agent.run import Run, RunView
 from agentd.agent.state import State
+from agentd.agent.tool import Tool
 
 
 class Clock(Protocol):
@@ -139,8 +142,10 @@ class Journal(Protocol):
         after_sequence: int,
         events: Sequence[Event],
         checkpoint: Checkpoint | None = None,
+        records: Sequence[Record] = (),
     ) -> Sequence[Entry]:
-        """Append events to a run whose newest event has the sequence `after_sequence`.
+        """Append events to a run whose newest event has the sequence `after_sequence`, and store
+        documents, in one transaction. A document that exists at its revision is replaced.
 
         Raises Conflict (CONCURRENT_UPDATE) when it has another; then nothing is stored.
         """
@@ -249,4 +254,55 @@ class Models(Protocol):
 
     async def close(self) -> None:
         """Release connections and loaded models."""
+        ...
+
+
+class LocalTool(Protocol):
+    """A tool that runs in the daemon's own process, on its event loop."""
+
+    @property
+    def manifest(self) -> Tool:
+        """The tool as a model and a person see it. Lists no permission: `needs` tells them."""
+        ...
+
+    def needs(self, arguments: Mapping[str, Any], workspace: str) -> Sequence[str]:
+        """Return the permissions that a call needs, such as `fs.read:/srv/data/a.txt`.
+
+        The arguments are schema-checked. Raises ValueError or InvalidRequest for arguments that
+        make no sense all the same; the model is told.
+        """
+        ...
+
+    async def __call__(self, invocation: Invocation) -> Outcome:
+        """Execute a call, or say what it would do.
+
+        Cancelling it stops everything it began; one that knows its outcome all the same leaves with
+        `CancelledError(outcome)`.
+        """
+        ...
+
+
+class Workspaces(Protocol):
+    """The folders that the daemon's own tools work in."""
+
+    def own(self, run: RunIdentity) -> str:
+        """Return the absolute path of a run's own folder, which need not exist; empty when runs
+        have none."""
+        ...
+
+    def named(self, path: str) -> str:
+        """Return the path of an existing folder that a client names for a run. Blocks.
+
+        Raises Denied (PERMISSION_DENIED) and InvalidRequest (INVALID_FIELD).
+        """
+        ...
+
+
+class Judge(Protocol):
+    """Says whether calls may be executed: `agentd/tools/permissions.py`."""
+
+    def __call__(
+        self, layers: Sequence[Layer], needs: Sequence[str], labels: Labels, *, outward: bool
+    ) -> Judgement:
+        """Judge a call by what it needs, and by what its run has seen."""
         ...

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE
+from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunIdentity
 from agentd.agent.spec import Agent
+from agentd.errors import invalid_field
+from agentd.runtime.approvals import Approvals
 from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
 from agentd.runtime.driver import Driver
@@ -15,19 +17,23 @@ from agentd.runtime.engine import Engine
 from agentd.runtime.expiry import Expiry
 from agentd.runtime.hosting import Hosting
 from agentd.runtime.hosts import Hosts
+from agentd.runtime.judging import Judging
 from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
+from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
-from agentd.runtime.ports import Clock, Entropy, Journal, Models
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Workspaces
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
+from agentd.runtime.redacting import Redact
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
-from agentd.runtime.surroundings import LocalTool, Surroundings
+from agentd.runtime.surroundings import Surroundings
 from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
-from agentd.tools.registry import Registry
+from agentd.tools.permissions import judge
+from agentd.tools.registry import SHARED, Registry
 
 _DEFAULT_AGENT = Agent(
     DEFAULT_NAMESPACE,
@@ -44,7 +50,20 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     scheduler: SchedulerLimits = SchedulerLimits()
     leases: LeaseLimits = LeaseLimits()
     watches: WatchLimits = WatchLimits()
+    local: LocalLimits = LocalLimits()
     model_timeout_s: float = 900.0
+
+
+class NoWorkspaces:
+    """The port `Workspaces` of a runtime whose tools need no folder."""
+
+    def own(self, _: RunIdentity) -> str:
+        """Give a run no folder."""
+        return ""
+
+    def named(self, path: str) -> str:
+        """Refuse every folder."""
+        raise invalid_field("run.workspace", f"{path!r} is of no use here: no tool needs a folder")
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -56,9 +75,12 @@ class Outside(msgspec.Struct, frozen=True):
     entropy: Entropy
     local_tools: Mapping[str, LocalTool] | None = None
     """Tools that run in this process, by `toolset/tool`."""
+    redact: Redact | None = None
+    """Takes secrets out of a text; None when there are none."""
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
+    workspaces: Workspaces = msgspec.field(default_factory=NoWorkspaces)
 
 
 class Runtime:
@@ -75,19 +97,13 @@ class Runtime:
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
-        self.watches = Watches(journal, limits.watches)
+        self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
-        self._starting = Starting(
-            journal=journal,
-            library=self.library,
-            models=outside.models,
-            registry=self.registry,
-            clock=clock,
-            limits=limits.runs,
-        )
-        self.scheduler = Scheduler(
-            self._surroundings(outside, timers, limits), timers, clock, entropy, limits.scheduler
-        )
+        self.local_tools = LocalTools(outside.local_tools, limits.local)
+        self._starting = self._build_starting(outside, limits)
+        judging = Judging(judge, self.local_tools)
+        around = self._surroundings(outside, timers, limits, judging)
+        self.scheduler = Scheduler(around, timers, clock, entropy, limits.scheduler)
         self.reading = Reading(journal, self.scheduler, leases)
         self.hosting = Hosting(
             manifests=self.manifests,
@@ -108,8 +124,17 @@ class Runtime:
             entropy=entropy,
             limits=limits.runs,
         )
+        self.approvals = Approvals(
+            around=around,
+            library=self.library,
+            claims=claims,
+            judging=judging,
+            scheduler=self.scheduler,
+            reading=self.reading,
+        )
         self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
+        self.local_tools.wake = self.scheduler.wake
         self.scheduler.on_ended = self._run_ended
 
     @asynccontextmanager
@@ -131,8 +156,28 @@ class Runtime:
                 for task in tasks:
                     task.cancel()
 
+    async def offer_local(self, old: Mapping[str, LocalTool], new: Mapping[str, LocalTool]) -> None:
+        """Offer other tools of this process instead of some, in every namespace."""
+        await self.manifests.register(SHARED, [tool.manifest for tool in new.values()])
+        self.local_tools.replace(old, new)
+        self.hosts.recall(new.keys())
+
+    def _build_starting(self, outside: Outside, limits: RuntimeLimits) -> Starting:
+        return Starting(
+            journal=outside.journal,
+            library=self.library,
+            models=outside.models,
+            registry=self.registry,
+            clock=outside.clock,
+            limits=limits.runs,
+            manifests=self.manifests,
+            workspaces=outside.workspaces,
+            settled=self.local_tools.settled,
+            redact=outside.redact,
+        )
+
     def _surroundings(
-        self, outside: Outside, timers: Timers, limits: RuntimeLimits
+        self, outside: Outside, timers: Timers, limits: RuntimeLimits, judging: Judging
     ) -> Surroundings:
         asking = Asking(
             models=outside.models,
@@ -140,6 +185,7 @@ class Runtime:
             entropy=outside.entropy,
             instructions=self._starting.instructions,
             publish_delta=self.watches.publish_delta,
+            judging=judging,
             timeout_s=limits.model_timeout_s,
         )
         return Surroundings(
@@ -151,7 +197,8 @@ class Runtime:
             outside.clock,
             timers.wake_at,
             timers.stop_at,
-            dict(outside.local_tools or {}),
+            self.local_tools,
+            outside.redact,
             outside.boundary,
         )
 

@@ -220,7 +220,7 @@ class Scheduler:
             return
         self.on_ended(driver)
         if self._unfinished.pop(driver.identity.key, None) == driver.identity:
-            self._around.hosts.forget(driver.identity)
+            self._around.forget(driver.identity)
             self._timers.forget(driver.identity)
             self._let_begin(self._turns.leave(driver.identity))
 
@@ -246,11 +246,12 @@ class Scheduler:
         on; after a fault of ours it is stopped, with an incident id."""
         run = driver.identity
         driver.refuse_all(error)
+        driver.in_progress.give_back()
         self._remove(driver)
         for call in driver.state.calls:
             # What is read back may not be what was believed: leases are adopted anew with it.
             self._around.hosts.release(run, call.id)
-        self._around.hosts.pass_on(run)
+        self._around.pass_on(run)
         if isinstance(error, Unavailable) or _disk_full(error):
             _log.warning("run_rests", error=str(error))
             self._timers.wake_at(run, self._clock.now_ms() + self._limits.rest_ms)

@@ -1,6 +1,7 @@
 """Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -8,14 +9,19 @@ from agentd.agent.budget import Budget
 from agentd.agent.events import GrantedTool, RunStarted
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, SessionId
 from agentd.agent.message import Message, ModelInfo, Purpose
+from agentd.agent.permission import NO_LABELS, Labels, Layer
 from agentd.agent.run import Run, RunView
 from agentd.agent.spec import Agent, RunSpec
+from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
-from agentd.protocol.machine import estimate_tokens
+from agentd.protocol.machine import estimate_tokens, evolve
+from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
-from agentd.runtime.ports import Clock, Journal, Models, RunQuery
+from agentd.runtime.manifests import Manifests
+from agentd.runtime.ports import Clock, Journal, Models, RunQuery, Workspaces
+from agentd.runtime.redacting import Redact
 from agentd.tools.registry import Registry, digest_of
 
 CONVERSATIONS = 64
@@ -48,6 +54,7 @@ class NewRun(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     budget: Budget = Budget()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    workspace: str = ""
 
 
 class Starting:
@@ -62,6 +69,10 @@ class Starting:
         registry: Registry,
         clock: Clock,
         limits: RunLimits,
+        manifests: Manifests,
+        workspaces: Workspaces,
+        settled: Callable[[], Awaitable[None]],
+        redact: Redact | None,
     ) -> None:
         self._journal = journal
         self._library = library
@@ -69,6 +80,10 @@ class Starting:
         self._registry = registry
         self._clock = clock
         self._limits = limits
+        self._manifests = manifests
+        self._workspaces = workspaces
+        self._settled = settled
+        self._redact: Redact = redact or str
         self._conversations: Kept[RunIdentity, Sequence[Message]] = Kept(CONVERSATIONS)
 
     def check(self, agent: Agent, model: str, patterns: Sequence[str]) -> ModelInfo:
@@ -86,21 +101,28 @@ class Starting:
         agent = await self._library.get_agent(
             request.namespace, request.agent, request.agent_revision
         )
+        if agent.tools or request.tools:
+            await self._settled()
         self.check(agent, request.model, request.tools)
         budget = request.budget.over(agent.budget).over(self._limits.budget)
         now = self._clock.now_ms()
         key = self._journal.next_run_key()
         identity = RunIdentity(key, request.namespace, run_id, agent.id, request.session)
         spec = RunSpec(
-            goal=request.goal,
+            goal=self._redact(request.goal),
             agent_revision=agent.revision,
             budget=budget,
             model=request.model,
             tools=request.tools,
             annotations=request.annotations,
             create_time_ms=now,
+            workspace=await self._folder(request.workspace),
         )
         return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
+
+    async def _folder(self, named: str) -> str:
+        """Return the folder that a client names, once it was looked at."""
+        return await asyncio.to_thread(self._workspaces.named, named) if named else ""
 
     async def start(self, identity: RunIdentity, spec: RunSpec) -> RunStarted:
         """Return the fact that a run starts with.
@@ -115,10 +137,14 @@ class Starting:
         previous = await self._previous(identity)
         earlier = await self.conversation(identity.namespace, previous) if previous else ()
         wall_ms = spec.budget.max_wall_time_ms
+        granted = grant(tools)
+        await self._manifests.settle(identity.namespace, granted)
+        workspace = spec.workspace or self._workspaces.own(identity)
+        above, labels = await self._inherited(identity, spec)
         return RunStarted(
             model=info.name,
             protocol=agent.protocol,
-            tools=grant(tools),
+            tools=granted,
             previous_run=previous,
             prices=info.prices,
             context_tokens=_context_tokens(agent, tools, earlier),
@@ -128,12 +154,16 @@ class Starting:
             max_call_attempts=self._limits.call_attempts,
             on_unknown=agent.on_unknown,
             deadline_ms=self._clock.now_ms() + wall_ms if wall_ms else 0,
+            layers=(rules_of(agent, (*agent.tools, *spec.tools), workspace), *above),
+            grants=agent.grants,
+            labels=labels,
+            workspace=workspace,
         )
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
         agent = await self._library.get_kept_agent(identity.namespace, identity.agent, revision)
-        return agent.instructions
+        return self._redact(agent.instructions)
 
     async def transcript(self, identity: RunIdentity, previous: RunId | None) -> Transcript:
         """Return a run's transcript as of its newest event."""
@@ -175,6 +205,32 @@ class Starting:
     def remember(self, identity: RunIdentity, messages: Sequence[Message]) -> None:
         """Keep the conversation of an ended run at hand."""
         self._conversations.keep(identity, messages)
+
+    async def _inherited(
+        self, identity: RunIdentity, spec: RunSpec
+    ) -> tuple[Sequence[Layer], Labels]:
+        """Return the rules of a run's ancestors, and what was seen before it by those it takes text
+        from: its session's earlier runs, and the run that spawned it."""
+        labels, before = NO_LABELS, identity.key
+        while identity.session:
+            query = RunQuery(identity.namespace, session=identity.session)
+            earlier = await self._journal.list_runs(query, before=before, limit=1)
+            if not earlier:
+                break
+            before = earlier[0].run.identity.key
+            if earlier[0].run.view.start_time_ms:  # What never started has seen nothing itself.
+                labels = earlier[0].run.view.labels
+                break
+        parent = (
+            await self._journal.get_run(identity.namespace, spec.parent) if spec.parent else None
+        )
+        if parent is None:
+            return (), labels
+        entries = await self._journal.read_run(parent.run.identity)
+        state = State()
+        for entry in entries:
+            state = evolve(state, entry.event)
+        return state.started.layers if state.started else (), labels | state.labels
 
     async def _previous(self, identity: RunIdentity) -> RunId | None:
         if identity.session is None:

@@ -1,25 +1,23 @@
 """What every run of a daemon shares."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from agentd.agent.events import GrantedTool
-from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import RunIdentity
 from agentd.runtime.asking import Asking
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.kept import Kept
+from agentd.runtime.local import LocalTools
 from agentd.runtime.ports import Clock, Journal
+from agentd.runtime.redacting import Redact
 from agentd.runtime.starting import Starting
 from agentd.tools.registry import Registry
 from agentd.tools.toolkit import Toolkit, build_toolkit
 
 TOOLKITS = 256
 """Toolkits that are kept for the next run."""
-
-LocalTool = Callable[[Invocation], Awaitable[Outcome]]
-"""A tool that runs in the daemon's own process."""
 
 
 class Surroundings(msgspec.Struct):
@@ -35,8 +33,9 @@ class Surroundings(msgspec.Struct):
     """Has a run woken at a time in milliseconds since the epoch."""
     watch_deadline: Callable[[RunIdentity, int], None]
     """Has a run stopped at a time in milliseconds since the epoch."""
-    local_tools: dict[str, LocalTool] = msgspec.field(default_factory=dict)
-    """By `toolset/tool`."""
+    local_tools: LocalTools
+    redact: Redact | None = None
+    """Takes secrets out of a text; None when there are none."""
     boundary: Callable[[str], None] | None = None
     """Called at the points where a crash is tested."""
     draining: bool = False
@@ -44,6 +43,16 @@ class Surroundings(msgspec.Struct):
     _toolkits: Kept[tuple[str, ...], Toolkit] = msgspec.field(
         default_factory=lambda: Kept(TOOLKITS)
     )
+
+    def pass_on(self, run: RunIdentity) -> None:
+        """Offer others the room that a run was woken for and does not want, at hosts and here."""
+        self.hosts.pass_on(run)
+        self.local_tools.pass_on(run)
+
+    def forget(self, run: RunIdentity) -> None:
+        """Stop waking a run that has ended."""
+        self.hosts.forget(run)
+        self.local_tools.forget(run)
 
     def toolkit(self, granted: Sequence[GrantedTool]) -> Toolkit:
         """Return the toolkit of runs that were granted these tools. Most runs share theirs."""

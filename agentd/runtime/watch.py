@@ -12,12 +12,14 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
+from msgspec.structs import replace
 
 from agentd.agent.events import Entry, RunEnded
 from agentd.agent.ids import CallId, RunId, RunIdentity
 from agentd.errors import Exhausted, OutOfRange, Reason
 from agentd.runtime.ports import Journal, Selector
 from agentd.runtime.recent import Recent
+from agentd.runtime.redacting import Redact, redacted
 
 READER_S = 0.0003
 """What a round costs for each reader, about: by so much its successor is put off."""
@@ -121,8 +123,14 @@ class _Channel:
 class Watches:
     """Every watch of the daemon. Lives on the event loop."""
 
-    def __init__(self, journal: Journal, limits: WatchLimits | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        limits: WatchLimits | None = None,
+        redact: Redact | None = None,
+    ) -> None:
         self._journal = journal
+        self._redact = redact
         self._limits = limits or WatchLimits()
         self._channels: dict[tuple[Selector, bool], _Channel] = {}
         self._by_run: dict[RunId, list[tuple[Selector, _Channel]]] = {}
@@ -198,6 +206,8 @@ class Watches:
 
     def publish_delta(self, delta: Delta) -> None:
         """Pass a piece of something unfinished on to the readers that asked for deltas."""
+        if self._redact:
+            delta = replace(delta, piece=redacted(delta.piece, self._redact))
         for selector, channel in self._interested(delta.run.id):
             if channel.include_deltas and _selects_run(selector, delta.run):
                 channel.deltas.append(delta)

@@ -10,13 +10,13 @@ from typing import Any, Protocol, assert_never
 
 from agentd.agent.effects import AskModel, Begin, Effect, ProbeCall, StartCall, StopCall
 from agentd.agent.events import Event, FailureReason, ModelLost, RunEnded, RunFailure, RunState
-from agentd.agent.hosting import Invocation, InvocationKind
+from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted, Outcome, OutcomeUnknown
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, Exhausted, Unavailable
 from agentd.protocol.calls import fact_of
 from agentd.protocol.machine import without_outcome
 from agentd.runtime.planning import Start
@@ -50,10 +50,12 @@ class Worker(Protocol):
 class _Job:
     """One effect in progress."""
 
-    __slots__ = ("effect", "late", "task", "timer", "unwanted")
+    __slots__ = ("effect", "late", "path", "task", "timer", "unwanted")
 
-    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin) -> None:
+    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin, path: str) -> None:
         self.effect = effect
+        self.path = path
+        """The tool of this process whose room it has; empty for none."""
         self.task: asyncio.Task[None]
         self.timer: asyncio.TimerHandle | None = None
         self.late = False
@@ -118,6 +120,13 @@ class Work:
         if boundary:
             boundary("dispatched")
 
+    def give_back(self) -> None:
+        """Return the room of calls that were cancelled before they began."""
+        for job in self._jobs.values():
+            if job.path:
+                self._around.local_tools.release(job.path)
+        self._jobs.clear()
+
     def stop_unowed(self, owed: Sequence[Effect]) -> None:
         """Cancel what the machine no longer wants."""
         keys = {effect.key for effect in owed}
@@ -144,7 +153,8 @@ class Work:
         tool = self._run.toolkit.by_path[call.path]
         invocation = self._invocation(call, kind, tool)
         if host == LOCAL_HOST:
-            self._spawn(effect, self._execute(call, invocation), tool.timeout_ms / 1000)
+            work = self._execute(call, invocation)
+            self._spawn(effect, work, tool.timeout_ms / 1000, call.path)
         else:
             self._around.hosts.lease(self._run.identity, host, tool, invocation)
 
@@ -164,8 +174,9 @@ class Work:
         effect: AskModel | StartCall | ProbeCall | Begin,
         work: Coroutine[Any, Any, Event],
         timeout_s: float | None,
+        path: str = "",
     ) -> None:
-        job = self._jobs[effect.key] = _Job(effect)
+        job = self._jobs[effect.key] = _Job(effect, path)
         job.task = self._group.create_task(self._perform(job, work))
         if timeout_s is not None:
             # A bare timer: asyncio.timeout costs five times as much.
@@ -173,23 +184,29 @@ class Work:
 
     async def _perform(self, job: _Job, work: Coroutine[Any, Any, Event]) -> None:
         event: Event | None = None
+        breaks = False
         try:
             event = await work
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if job.late or job.unwanted:
-                event = self._given_up(job)
+                event = self._given_up(job, told=_told(error))
+            raise
+        except BaseException:
+            breaks = True  # The group ends, and nothing more may begin in it.
             raise
         finally:
             if job.timer:
                 job.timer.cancel()
             del self._jobs[job.effect.key]
-            if event is None:
-                self._run.wake()
-            else:
+            if job.path:
+                self._around.local_tools.release(job.path)
+            if event is not None:
                 self._run.post(Posting(event))
+            elif not breaks:
+                self._run.wake()
 
-    def _given_up(self, job: _Job) -> Event | None:
-        """Return the fact for work that was cancelled."""
+    def _given_up(self, job: _Job, told: Outcome | None) -> Event | None:
+        """Return the fact for work that was cancelled; `told` is what it knew of its outcome."""
         effect = job.effect
         match effect:
             case AskModel() if job.late:
@@ -200,6 +217,8 @@ class Work:
                 call = self._run.state.call(effect.call)
                 if call is None:
                     return None
+                if told and not isinstance(told, OutcomeUnknown):
+                    return fact_of(call, told, stopping=self._run.state.stopping is not None)
                 if job.late:
                     message = "the tool did not end in time"
                     return without_outcome(call, CallErrorReason.TIMEOUT, message)
@@ -212,19 +231,23 @@ class Work:
     async def _resolve(self) -> Event:
         try:
             return await self._around.starting.start(self._run.identity, self._run.spec)
+        except (Unavailable, Exhausted):
+            raise  # The journal's: the run rests, and begins again.
         except AgentdError as error:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)
 
     async def _execute(self, call: OpenCall, invocation: Invocation) -> Event:
         """Run a tool of the daemon's own process."""
-        outcome = await self._around.local_tools[call.path](invocation)
+        tool = self._around.local_tools.get(call.path)
+        # One that has gone since was not executed, and waits until it is back.
+        outcome = await tool(invocation) if tool else NotExecuted()
         present = self._run.state.call(call.id)
         stopping = self._run.state.stopping is not None
         return fact_of(present or call, outcome, stopping=stopping)
 
     def _invocation(self, call: OpenCall, kind: InvocationKind, tool: Tool) -> Invocation:
-        run = self._run.identity
+        run, started = self._run.identity, self._run.state.started
         assert self._run.transcript is not None
         return Invocation(
             run=run.id,
@@ -237,8 +260,14 @@ class Work:
             idempotency_key=f"runs/{run.id}/calls/{call.id}",
             deadline_ms=call.deadline_ms,
             lease_expire_time_ms=0,
-            permissions=tool.permissions,
+            permissions=call.judgement.needs if call.judgement else tool.permissions,
+            workspace=started.workspace if started and call.host == LOCAL_HOST else "",
         )
+
+
+def _told(error: asyncio.CancelledError) -> Outcome | None:
+    """Return the outcome that a cancelled tool left with its cancellation, if it did."""
+    return error.args[0] if error.args and isinstance(error.args[0], Outcome) else None
 
 
 def hosted(call: OpenCall) -> bool:

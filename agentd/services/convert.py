@@ -20,11 +20,13 @@ from agentd.agent.tool import CallError
 from agentd.runtime.engine import CancelReport
 from agentd.runtime.library import etag_of
 from agentd.runtime.sessions import SessionView
+from agentd.services import convert_permission
 from agentd.tools.registry import Manifest
 from agentd.v1 import (
     agent_pb2,
     budget_pb2,
     call_pb2,
+    permission_pb2,
     run_pb2,
     session_pb2,
     system_service_pb2,
@@ -135,6 +137,14 @@ def agent(value: Agent) -> agent_pb2.Agent:
         create_time=timestamp(value.create_time_ms),
         update_time=timestamp(value.update_time_ms),
         etag=etag_of(value),
+        permissions=[
+            permission_pb2.PermissionRule(**convert_permission.rule(each))
+            for each in value.permissions
+        ],
+        grants=[
+            permission_pb2.PermissionGrant(**convert_permission.grant(each))
+            for each in value.grants
+        ],
     )
 
 
@@ -184,6 +194,7 @@ def run(value: Run) -> run_pb2.Run:
         "start_time": _time(view.start_time_ms),
         "end_time": _time(view.end_time_ms),
         "update_time": _time(view.update_time_ms),
+        "workspace": spec.workspace,
     }
     return run_pb2.Run(**fields)
 
@@ -248,6 +259,9 @@ def call(value: Call) -> call_pb2.Call:
         update_time=timestamp(value.update_time_ms),
         end_time=timestamp(value.end_time_ms),
         evidence=[evidence(each) for each in value.evidence],
+        verdict=convert_permission.verdict_message(value.judgement, value.seen),
+        approval=f"approvals/{value.approval}" if value.approval else "",
+        edited_arguments_json=value.edited_arguments_json,
     )
 
 
@@ -266,6 +280,8 @@ def tool(value: Manifest, *, available: bool) -> tool_pb2.Tool:
         permissions=manifest.permissions,
         available=available,
         update_time=timestamp(value.update_time_ms),
+        untrusted_results=manifest.labels.untrusted,
+        private_results=manifest.labels.private,
     )
 
 

@@ -11,7 +11,7 @@ from agentd.agent import events
 from agentd.agent.events import Entry, Event
 from agentd.agent.tool import CallError
 from agentd.runtime.watch import CallProgress, Delta
-from agentd.services import convert
+from agentd.services import convert, convert_permission
 from agentd.v1 import event_pb2
 
 _Fields = Mapping[str, Any]
@@ -72,6 +72,9 @@ def _run_started(fact: events.RunStarted, _run: str, _time_ms: int) -> _Fields:
         "model": fact.model,
         "tools": [convert.tool_name(tool.path) for tool in fact.tools],
         "previous_run": f"runs/{fact.previous_run}" if fact.previous_run else "",
+        "layers": convert_permission.layers(fact.layers),
+        "untrusted": fact.labels.untrusted,
+        "private": fact.labels.private,
     }
 
 
@@ -135,6 +138,7 @@ def _model_replied(fact: events.ModelReplied, run: str, _time_ms: int) -> _Field
                 "call": f"{run}/calls/{request.call}",
                 "tool": use.tool,
                 "arguments_json": use.arguments_json,
+                "verdict": convert_permission.verdict(request.judgement, request.seen),
             }
             for request, use in zip(fact.calls, message.calls, strict=True)
         ],
@@ -219,6 +223,26 @@ def _call_evidence_kept(fact: events.CallEvidenceKept, run: str, time_ms: int) -
     }
 
 
+def _approval_requested(fact: events.ApprovalRequested, run: str, _time_ms: int) -> _Fields:
+    return {
+        "approval": f"approvals/{fact.approval}",
+        "call": f"{run}/calls/{fact.call}",
+        "arguments_sha256": fact.arguments_sha256,
+    }
+
+
+def _approval_decided(fact: events.ApprovalDecided, run: str, _time_ms: int) -> _Fields:
+    return {
+        "approval": f"approvals/{fact.approval}",
+        "call": f"{run}/calls/{fact.call}",
+        "decision": fact.decision.value,
+        "reason": fact.reason,
+        "scope": fact.scope.value,
+        "edited_arguments_json": fact.edited_arguments_json,
+        "decided_by": fact.decided_by,
+    }
+
+
 _TRANSLATIONS: dict[type[Event], Callable[[Any, str, int], _Fields]] = {
     events.RunCreated: _run_created,
     events.RunStarted: _run_started,
@@ -239,6 +263,8 @@ _TRANSLATIONS: dict[type[Event], Callable[[Any, str, int], _Fields]] = {
     events.CallEnded: _call_ended,
     events.CallRetried: _call_retried,
     events.CallEvidenceKept: _call_evidence_kept,
+    events.ApprovalRequested: _approval_requested,
+    events.ApprovalDecided: _approval_decided,
 }
 
 

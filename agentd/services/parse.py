@@ -21,13 +21,14 @@ from agentd.agent.ids import (
     parse_name,
 )
 from agentd.agent.message import Purpose
+from agentd.agent.permission import Labels
 from agentd.agent.spec import Agent, OnUnknown, ProtocolKind, Session
 from agentd.agent.tool import EffectClass, Tool
 from agentd.errors import Reason, Unsupported, invalid_field
 from agentd.runtime.library import CHANGEABLE
 from agentd.runtime.ports import RunQuery, Selector
 from agentd.runtime.starting import NewRun
-from agentd.services import checks
+from agentd.services import checks, parse_permission
 from agentd.services.checks import KIB, MIB
 from agentd.services.convert_event import KINDS
 from agentd.v1 import (
@@ -43,7 +44,6 @@ from agentd.v1 import (
 MAX_FILTER_RUNS = 1000
 MAX_PARALLEL_CALLS = 256
 MAX_PERMISSIONS = 256
-MAX_PERMISSION = 1024
 DEFAULT_TOOL_TIMEOUT_MS = 600_000
 
 
@@ -109,6 +109,8 @@ def agent(message: agent_pb2.Agent, namespace: Namespace) -> Agent:
         max_parallel_calls=checks.number(
             message.max_parallel_calls, "agent.max_parallel_calls", most=MAX_PARALLEL_CALLS
         ),
+        permissions=parse_permission.rules(message.permissions, "agent.permissions"),
+        grants=parse_permission.grants(message.grants, "agent.grants"),
         annotations=checks.annotations(message.annotations, "agent.annotations"),
     )
 
@@ -134,6 +136,10 @@ def session(message: session_pb2.Session, namespace: Namespace) -> Session:
     )
 
 
+MAX_PATH = 4096
+"""The longest path that Linux takes."""
+
+
 def new_run(message: run_pb2.Run, namespace: Namespace) -> NewRun:
     """Return a run that is to be created."""
     return NewRun(
@@ -147,6 +153,7 @@ def new_run(message: run_pb2.Run, namespace: Namespace) -> NewRun:
         tools=checks.patterns(message.tools, "run.tools"),
         budget=budget(message.budget, "run.budget"),
         annotations=checks.annotations(message.annotations, "run.annotations"),
+        workspace=checks.text(message.workspace, "run.workspace", at_most=MAX_PATH),
     )
 
 
@@ -206,6 +213,7 @@ def tool(message: tool_pb2.Tool, toolset: str, field: str) -> Tool:
         reconcile=message.reconcile,
         simulate=message.simulate,
         permissions=_permissions(message, f"{field}.permissions"),
+        labels=Labels(message.untrusted_results, message.private_results),
     )
 
 
@@ -236,6 +244,6 @@ def _protocol(value: int) -> ProtocolKind:
 def _permissions(message: tool_pb2.Tool, field: str) -> tuple[str, ...]:
     checks.count(message.permissions, field, at_most=MAX_PERMISSIONS)
     return tuple(
-        checks.text(permission, f"{field}[{index}]", at_most=MAX_PERMISSION, needed=True)
+        parse_permission.permission(permission, f"{field}[{index}]")
         for index, permission in enumerate(message.permissions)
     )

@@ -24,6 +24,7 @@ from agentd.errors import InvalidRequest, invalid_field
 from agentd.runtime.hosting import Hosting
 from agentd.services import checks, convert_host, parse
 from agentd.services.caller import Caller
+from agentd.tools.names import is_reserved
 from agentd.v1 import tool_host_service_pb2 as pb
 
 MAX_TOOLS = 256
@@ -89,6 +90,8 @@ def _registration(request: pb.WatchCallsRequest, caller: Caller) -> Registration
     if host == LOCAL_HOST:
         raise invalid_field("host", f"{host!r} is the daemon itself")
     toolset = parse_name(request.toolset, "toolsets", "toolset")
+    if is_reserved(toolset):
+        raise invalid_field("toolset", f"{toolset!r} is a name of the daemon's own tools")
     checks.count(request.tools, "tools", at_most=MAX_TOOLS)
     tools = tuple(
         parse.tool(tool, toolset, f"tools[{index}]") for index, tool in enumerate(request.tools)

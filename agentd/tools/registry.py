@@ -6,8 +6,9 @@ to `restore` when the daemon starts.
 
 import hashlib
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import msgspec
 
@@ -16,6 +17,9 @@ from agentd.agent.tool import Tool
 from agentd.errors import Exhausted, NotFound, Reason
 from agentd.tools.schema import check_schema
 
+SHARED = Namespace("-")
+"""Has the tools of the daemon itself, which every namespace sees. No client's namespace is called
+so."""
 MAX_TOOLS = 10_000
 """The most tools of one namespace."""
 SHOWN = 10
@@ -96,11 +100,11 @@ class Registry:
 
     def manifest(self, namespace: Namespace, path: str) -> Manifest:
         """Return the newest manifest of `toolset/tool`, or raise NotFound (TOOL_NOT_FOUND)."""
-        shelf = self._shelf(namespace)
-        manifest = shelf.newest.get(path)
-        if manifest is None:
-            raise _unknown_tool(path, shelf.paths)
-        return manifest
+        for shelf in self._visible(namespace):
+            manifest = shelf.newest.get(path)
+            if manifest is not None:
+                return manifest
+        raise _unknown_tool(path, self._paths(namespace))
 
     def by_digest(self, digest: str) -> Tool:
         """Return a tool as it was at some registration, or raise NotFound (TOOL_NOT_FOUND)."""
@@ -118,31 +122,38 @@ class Registry:
     ) -> Sequence[Manifest]:
         """Return the newest manifests with paths above `after`, of one toolset or of all, ordered
         by path."""
-        shelf = self._shelf(namespace)
-        start, end = bisect_right(shelf.paths, after), len(shelf.paths)
+        paths = self._paths(namespace)
+        start, end = bisect_right(paths, after), len(paths)
         if toolset is not None:
-            start = max(start, bisect_left(shelf.paths, f"{toolset}/"))
-            end = bisect_left(shelf.paths, f"{toolset}0")  # "0" is the character after "/"
-        return [shelf.newest[path] for path in shelf.paths[start : min(end, start + limit)]]
+            start = max(start, bisect_left(paths, f"{toolset}/"))
+            end = bisect_left(paths, f"{toolset}0")  # "0" is the character after "/"
+        return [self.manifest(namespace, path) for path in paths[start : min(end, start + limit)]]
 
     def match(self, namespace: Namespace, patterns: Iterable[str]) -> Sequence[Tool]:
         """Return the tools that match one of the patterns, ordered by path.
 
         Raises NotFound (TOOL_NOT_FOUND) for a pattern without `*` that names no tool.
         """
-        shelf = self._shelf(namespace)
-        paths: set[str] = set()
+        found: dict[str, Tool] = {}
         for pattern in patterns:
-            if "*" in pattern:
-                paths.update(path for path in shelf.paths if matches(pattern, path))
-            elif pattern in shelf.newest:
-                paths.add(pattern)
-            else:
-                raise _unknown_tool(pattern, shelf.paths)
-        return [shelf.newest[path].tool for path in sorted(paths)]
+            wide = "*" in pattern
+            candidates = self._paths(namespace) if wide else (pattern,)
+            paths = (path for path in candidates if not wide or matches(pattern, path))
+            found.update((path, self.get(namespace, path)) for path in paths)
+        return [found[path] for path in sorted(found)]
 
-    def _shelf(self, namespace: Namespace) -> "_Shelf":
-        return self._shelves.get(namespace) or _Shelf()
+    def _visible(self, namespace: Namespace) -> Iterator["_Shelf"]:
+        """Yield the shelves that a namespace sees. Their paths differ: what the daemon's own tools
+        are called is kept for them."""
+        for name in (namespace, SHARED):
+            shelf = self._shelves.get(name)
+            if shelf:
+                yield shelf
+
+    def _paths(self, namespace: Namespace) -> Sequence[str]:
+        """Return the paths of all visible tools, sorted."""
+        shelves = [shelf.paths for shelf in self._visible(namespace)]
+        return shelves[0] if len(shelves) == 1 else sorted(chain(*shelves))
 
     def _put(self, manifest: Manifest) -> None:
         shelf = self._shelves[manifest.namespace]

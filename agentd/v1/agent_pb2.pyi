@@ -1,4 +1,5 @@
 from agentd.v1 import budget_pb2 as _budget_pb2
+from agentd.v1 import permission_pb2 as _permission_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -46,7 +47,7 @@ ON_UNKNOWN_ASK: OnUnknown
 ON_UNKNOWN_TELL_MODEL: OnUnknown
 
 class Agent(_message.Message):
-    __slots__ = ("name", "revision", "display_name", "instructions", "models", "tools", "budget", "protocol", "on_unknown", "max_parallel_calls", "annotations", "create_time", "update_time", "etag")
+    __slots__ = ("name", "revision", "display_name", "instructions", "models", "tools", "budget", "protocol", "on_unknown", "max_parallel_calls", "annotations", "create_time", "update_time", "etag", "permissions", "grants")
     class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +69,8 @@ class Agent(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: int
     display_name: str
@@ -82,7 +85,9 @@ class Agent(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelRoute, _Mapping]]] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., protocol: _Optional[_Union[Protocol, str]] = ..., on_unknown: _Optional[_Union[OnUnknown, str]] = ..., max_parallel_calls: _Optional[int] = ..., annotations: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    permissions: _containers.RepeatedCompositeFieldContainer[_permission_pb2.PermissionRule]
+    grants: _containers.RepeatedCompositeFieldContainer[_permission_pb2.PermissionGrant]
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelRoute, _Mapping]]] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., protocol: _Optional[_Union[Protocol, str]] = ..., on_unknown: _Optional[_Union[OnUnknown, str]] = ..., max_parallel_calls: _Optional[int] = ..., annotations: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., permissions: _Optional[_Iterable[_Union[_permission_pb2.PermissionRule, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[_permission_pb2.PermissionGrant, _Mapping]]] = ...) -> None: ...
 
 class ModelRoute(_message.Message):
     __slots__ = ("purpose", "model")

@@ -26,7 +26,7 @@ from agentd.v1 import approval_pb2 as agentd_dot_v1_dot_approval__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agentd/v1/approval_service.proto\x12\tagentd.v1\x1a\x18\x61gentd/v1/approval.proto\x1a\x1cgoogle/api/annotations.proto\"g\n\x14ListApprovalsRequest\x12(\n\x06states\x18\x01 \x03(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x15ListApprovalsResponse\x12&\n\tapprovals\x18\x01 \x03(\x0b\x32\x13.agentd.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13GetApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.agentd.v1.Approval\"a\n\x15\x44\x65\x63ideApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x16\x44\x65\x63ideApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.agentd.v1.Approval2\xeb\x02\n\x0f\x41pprovalService\x12i\n\rListApprovals\x12\x1f.agentd.v1.ListApprovalsRequest\x1a .agentd.v1.ListApprovalsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12l\n\x0bGetApproval\x12\x1d.agentd.v1.GetApprovalRequest\x1a\x1e.agentd.v1.GetApprovalResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=approvals/*}\x12\x7f\n\x0e\x44\x65\x63ideApproval\x12 .agentd.v1.DecideApprovalRequest\x1a!.agentd.v1.DecideApprovalResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{name=approvals/*}:decide:\x01*BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agentd/v1/approval_service.proto\x12\tagentd.v1\x1a\x18\x61gentd/v1/approval.proto\x1a\x1cgoogle/api/annotations.proto\"t\n\x14ListApprovalsRequest\x12(\n\x06states\x18\x01 \x03(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0b\n\x03run\x18\x04 \x01(\t\"X\n\x15ListApprovalsResponse\x12&\n\tapprovals\x18\x01 \x03(\x0b\x32\x13.agentd.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13GetApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.agentd.v1.Approval\"\xd7\x01\n\x15\x44\x65\x63ideApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\'\n\x05scope\x18\x04 \x01(\x0e\x32\x18.agentd.v1.ApprovalScope\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x05 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"?\n\x16\x44\x65\x63ideApprovalResponse\x12%\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x13.agentd.v1.Approval2\xeb\x02\n\x0f\x41pprovalService\x12i\n\rListApprovals\x12\x1f.agentd.v1.ListApprovalsRequest\x1a .agentd.v1.ListApprovalsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12l\n\x0bGetApproval\x12\x1d.agentd.v1.GetApprovalRequest\x1a\x1e.agentd.v1.GetApprovalResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=approvals/*}\x12\x7f\n\x0e\x44\x65\x63ideApproval\x12 .agentd.v1.DecideApprovalRequest\x1a!.agentd.v1.DecideApprovalResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{name=approvals/*}:decide:\x01*BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,17 +41,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._loaded_options = None
   _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._serialized_options = b'\202\323\344\223\002\"\"\035/v1/{name=approvals/*}:decide:\001*'
   _globals['_LISTAPPROVALSREQUEST']._serialized_start=103
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=206
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=208
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=296
-  _globals['_GETAPPROVALREQUEST']._serialized_start=298
-  _globals['_GETAPPROVALREQUEST']._serialized_end=332
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=334
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=394
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=396
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=493
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=495
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=558
-  _globals['_APPROVALSERVICE']._serialized_start=561
-  _globals['_APPROVALSERVICE']._serialized_end=924
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=219
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=221
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=309
+  _globals['_GETAPPROVALREQUEST']._serialized_start=311
+  _globals['_GETAPPROVALREQUEST']._serialized_end=345
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=347
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=407
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=410
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=625
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=627
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=690
+  _globals['_APPROVALSERVICE']._serialized_start=693
+  _globals['_APPROVALSERVICE']._serialized_end=1056
 # @@protoc_insertion_point(module_scope)

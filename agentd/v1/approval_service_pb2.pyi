@@ -8,14 +8,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListApprovalsRequest(_message.Message):
-    __slots__ = ("states", "page_size", "page_token")
+    __slots__ = ("states", "page_size", "page_token", "run")
     STATES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[_approval_pb2.ApprovalState]
     page_size: int
     page_token: str
-    def __init__(self, states: _Optional[_Iterable[_Union[_approval_pb2.ApprovalState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    run: str
+    def __init__(self, states: _Optional[_Iterable[_Union[_approval_pb2.ApprovalState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., run: _Optional[str] = ...) -> None: ...
 
 class ListApprovalsResponse(_message.Message):
     __slots__ = ("approvals", "next_page_token")
@@ -38,14 +40,22 @@ class GetApprovalResponse(_message.Message):
     def __init__(self, approval: _Optional[_Union[_approval_pb2.Approval, _Mapping]] = ...) -> None: ...
 
 class DecideApprovalRequest(_message.Message):
-    __slots__ = ("name", "decision", "reason")
+    __slots__ = ("name", "decision", "reason", "scope", "edited_arguments_json", "arguments_sha256", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     decision: _approval_pb2.ApprovalState
     reason: str
-    def __init__(self, name: _Optional[str] = ..., decision: _Optional[_Union[_approval_pb2.ApprovalState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    scope: _approval_pb2.ApprovalScope
+    edited_arguments_json: str
+    arguments_sha256: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., decision: _Optional[_Union[_approval_pb2.ApprovalState, str]] = ..., reason: _Optional[str] = ..., scope: _Optional[_Union[_approval_pb2.ApprovalScope, str]] = ..., edited_arguments_json: _Optional[str] = ..., arguments_sha256: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DecideApprovalResponse(_message.Message):
     __slots__ = ("approval",)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from agentd.v1 import permission_pb2 as agentd_dot_v1_dot_permission__pb2
 from agentd.v1 import tool_pb2 as agentd_dot_v1_dot_tool__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/call.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x03\n\x04\x43\x61ll\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.agentd.v1.CallState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0c\n\x04host\x18\x07 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\t\x12\x13\n\x0bresult_json\x18\t \x01(\t\x12#\n\x05\x65rror\x18\n \x01(\x0b\x32\x14.agentd.v1.CallError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11lease_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08\x65vidence\x18\x0f \x03(\x0b\x32\x17.agentd.v1.CallEvidence\"H\n\tCallError\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8b\x01\n\x0c\x43\x61llEvidence\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x15\n\rerror_message\x18\x04 \x01(\t\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc0\x02\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41LL_STATE_REQUESTED\x10\x01\x12 \n\x1c\x43\x41LL_STATE_AWAITING_APPROVAL\x10\x02\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x03\x12\x15\n\x11\x43\x41LL_STATE_LEASED\x10\x04\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x05\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x06\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x07\x12\x15\n\x11\x43\x41LL_STATE_DENIED\x10\x08\x12\x16\n\x12\x43\x41LL_STATE_UNKNOWN\x10\t\x12\x19\n\x15\x43\x41LL_STATE_RECONCILED\x10\n\x12\x18\n\x14\x43\x41LL_STATE_ABANDONED\x10\x0b*\xae\x03\n\x0f\x43\x61llErrorReason\x12!\n\x1d\x43\x41LL_ERROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43\x41LL_ERROR_REASON_UNKNOWN_TOOL\x10\x01\x12\'\n#CALL_ERROR_REASON_INVALID_ARGUMENTS\x10\x02\x12$\n CALL_ERROR_REASON_INVALID_RESULT\x10\x03\x12!\n\x1d\x43\x41LL_ERROR_REASON_TOOL_FAILED\x10\x04\x12\x1d\n\x19\x43\x41LL_ERROR_REASON_TIMEOUT\x10\x05\x12\x1c\n\x18\x43\x41LL_ERROR_REASON_BUDGET\x10\x06\x12 \n\x1c\x43\x41LL_ERROR_REASON_PERMISSION\x10\x07\x12\x1f\n\x1b\x43\x41LL_ERROR_REASON_CANCELLED\x10\x08\x12\x1f\n\x1b\x43\x41LL_ERROR_REASON_HOST_LOST\x10\t\x12!\n\x1d\x43\x41LL_ERROR_REASON_INTERRUPTED\x10\n\x12\x1e\n\x1a\x43\x41LL_ERROR_REASON_ATTEMPTS\x10\x0b\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/call.proto\x12\tagentd.v1\x1a\x1a\x61gentd/v1/permission.proto\x1a\x14\x61gentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x04\n\x04\x43\x61ll\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.agentd.v1.CallState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0c\n\x04host\x18\x07 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\t\x12\x13\n\x0bresult_json\x18\t \x01(\t\x12#\n\x05\x65rror\x18\n \x01(\x0b\x32\x14.agentd.v1.CallError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11lease_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08\x65vidence\x18\x0f \x03(\x0b\x32\x17.agentd.v1.CallEvidence\x12#\n\x07verdict\x18\x10 \x01(\x0b\x32\x12.agentd.v1.Verdict\x12\x10\n\x08\x61pproval\x18\x11 \x01(\t\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x12 \x01(\t\"H\n\tCallError\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8b\x01\n\x0c\x43\x61llEvidence\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x15\n\rerror_message\x18\x04 \x01(\t\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc0\x02\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41LL_STATE_REQUESTED\x10\x01\x12 \n\x1c\x43\x41LL_STATE_AWAITING_APPROVAL\x10\x02\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x03\x12\x15\n\x11\x43\x41LL_STATE_LEASED\x10\x04\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x05\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x06\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x07\x12\x15\n\x11\x43\x41LL_STATE_DENIED\x10\x08\x12\x16\n\x12\x43\x41LL_STATE_UNKNOWN\x10\t\x12\x19\n\x15\x43\x41LL_STATE_RECONCILED\x10\n\x12\x18\n\x14\x43\x41LL_STATE_ABANDONED\x10\x0b*\xae\x03\n\x0f\x43\x61llErrorReason\x12!\n\x1d\x43\x41LL_ERROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43\x41LL_ERROR_REASON_UNKNOWN_TOOL\x10\x01\x12\'\n#CALL_ERROR_REASON_INVALID_ARGUMENTS\x10\x02\x12$\n CALL_ERROR_REASON_INVALID_RESULT\x10\x03\x12!\n\x1d\x43\x41LL_ERROR_REASON_TOOL_FAILED\x10\x04\x12\x1d\n\x19\x43\x41LL_ERROR_REASON_TIMEOUT\x10\x05\x12\x1c\n\x18\x43\x41LL_ERROR_REASON_BUDGET\x10\x06\x12 \n\x1c\x43\x41LL_ERROR_REASON_PERMISSION\x10\x07\x12\x1f\n\x1b\x43\x41LL_ERROR_REASON_CANCELLED\x10\x08\x12\x1f\n\x1b\x43\x41LL_ERROR_REASON_HOST_LOST\x10\t\x12!\n\x1d\x43\x41LL_ERROR_REASON_INTERRUPTED\x10\n\x12\x1e\n\x1a\x43\x41LL_ERROR_REASON_ATTEMPTS\x10\x0b\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +35,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.call_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_CALLSTATE']._serialized_start=801
-  _globals['_CALLSTATE']._serialized_end=1121
-  _globals['_CALLERRORREASON']._serialized_start=1124
-  _globals['_CALLERRORREASON']._serialized_end=1554
-  _globals['_CALL']._serialized_start=91
-  _globals['_CALL']._serialized_end=582
-  _globals['_CALLERROR']._serialized_start=584
-  _globals['_CALLERROR']._serialized_end=656
-  _globals['_CALLEVIDENCE']._serialized_start=659
-  _globals['_CALLEVIDENCE']._serialized_end=798
+  _globals['_CALLSTATE']._serialized_start=915
+  _globals['_CALLSTATE']._serialized_end=1235
+  _globals['_CALLERRORREASON']._serialized_start=1238
+  _globals['_CALLERRORREASON']._serialized_end=1668
+  _globals['_CALL']._serialized_start=119
+  _globals['_CALL']._serialized_end=696
+  _globals['_CALLERROR']._serialized_start=698
+  _globals['_CALLERROR']._serialized_end=770
+  _globals['_CALLEVIDENCE']._serialized_start=773
+  _globals['_CALLEVIDENCE']._serialized_end=912
 # @@protoc_insertion_point(module_scope)

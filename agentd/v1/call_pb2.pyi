@@ -1,3 +1,4 @@
+from agentd.v1 import permission_pb2 as _permission_pb2
 from agentd.v1 import tool_pb2 as _tool_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -63,7 +64,7 @@ CALL_ERROR_REASON_INTERRUPTED: CallErrorReason
 CALL_ERROR_REASON_ATTEMPTS: CallErrorReason
 
 class Call(_message.Message):
-    __slots__ = ("name", "tool", "arguments_json", "effect", "state", "attempt", "host", "idempotency_key", "result_json", "error", "create_time", "lease_expire_time", "update_time", "end_time", "evidence")
+    __slots__ = ("name", "tool", "arguments_json", "effect", "state", "attempt", "host", "idempotency_key", "result_json", "error", "create_time", "lease_expire_time", "update_time", "end_time", "evidence", "verdict", "approval", "edited_arguments_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOOL_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +80,9 @@ class Call(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     tool: str
     arguments_json: str
@@ -94,7 +98,10 @@ class Call(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     evidence: _containers.RepeatedCompositeFieldContainer[CallEvidence]
-    def __init__(self, name: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., state: _Optional[_Union[CallState, str]] = ..., attempt: _Optional[int] = ..., host: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., result_json: _Optional[str] = ..., error: _Optional[_Union[CallError, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[CallEvidence, _Mapping]]] = ...) -> None: ...
+    verdict: _permission_pb2.Verdict
+    approval: str
+    edited_arguments_json: str
+    def __init__(self, name: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., state: _Optional[_Union[CallState, str]] = ..., attempt: _Optional[int] = ..., host: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., result_json: _Optional[str] = ..., error: _Optional[_Union[CallError, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[CallEvidence, _Mapping]]] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ..., approval: _Optional[str] = ..., edited_arguments_json: _Optional[str] = ...) -> None: ...
 
 class CallError(_message.Message):
     __slots__ = ("reason", "message")

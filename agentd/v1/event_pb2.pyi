@@ -1,5 +1,7 @@
+from agentd.v1 import approval_pb2 as _approval_pb2
 from agentd.v1 import budget_pb2 as _budget_pb2
 from agentd.v1 import call_pb2 as _call_pb2
+from agentd.v1 import permission_pb2 as _permission_pb2
 from agentd.v1 import run_pb2 as _run_pb2
 from agentd.v1 import tool_pb2 as _tool_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -45,7 +47,7 @@ MODEL_ERROR_KIND_CONTEXT_EXCEEDED: ModelErrorKind
 MODEL_ERROR_KIND_REFUSED: ModelErrorKind
 
 class Event(_message.Message):
-    __slots__ = ("revision", "run", "sequence", "time", "run_created", "run_started", "run_waiting", "run_paused", "run_resumed", "run_cancelling", "run_ended", "message_posted", "model_requested", "model_replied", "model_failed", "model_lost", "call_leased", "call_lost", "call_unknown", "call_ended", "call_retried", "call_evidence_kept", "call_probed")
+    __slots__ = ("revision", "run", "sequence", "time", "run_created", "run_started", "run_waiting", "run_paused", "run_resumed", "run_cancelling", "run_ended", "message_posted", "model_requested", "model_replied", "model_failed", "model_lost", "call_leased", "call_lost", "call_unknown", "call_ended", "call_retried", "call_evidence_kept", "call_probed", "approval_requested", "approval_decided")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +71,8 @@ class Event(_message.Message):
     CALL_RETRIED_FIELD_NUMBER: _ClassVar[int]
     CALL_EVIDENCE_KEPT_FIELD_NUMBER: _ClassVar[int]
     CALL_PROBED_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_DECIDED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     run: str
     sequence: int
@@ -92,7 +96,9 @@ class Event(_message.Message):
     call_retried: CallRetried
     call_evidence_kept: CallEvidenceKept
     call_probed: CallProbed
-    def __init__(self, revision: _Optional[int] = ..., run: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_waiting: _Optional[_Union[RunWaiting, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., run_cancelling: _Optional[_Union[RunCancelling, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., message_posted: _Optional[_Union[MessagePosted, _Mapping]] = ..., model_requested: _Optional[_Union[ModelRequested, _Mapping]] = ..., model_replied: _Optional[_Union[ModelReplied, _Mapping]] = ..., model_failed: _Optional[_Union[ModelFailed, _Mapping]] = ..., model_lost: _Optional[_Union[ModelLost, _Mapping]] = ..., call_leased: _Optional[_Union[CallLeased, _Mapping]] = ..., call_lost: _Optional[_Union[CallLost, _Mapping]] = ..., call_unknown: _Optional[_Union[CallUnknown, _Mapping]] = ..., call_ended: _Optional[_Union[CallEnded, _Mapping]] = ..., call_retried: _Optional[_Union[CallRetried, _Mapping]] = ..., call_evidence_kept: _Optional[_Union[CallEvidenceKept, _Mapping]] = ..., call_probed: _Optional[_Union[CallProbed, _Mapping]] = ...) -> None: ...
+    approval_requested: ApprovalRequested
+    approval_decided: ApprovalDecided
+    def __init__(self, revision: _Optional[int] = ..., run: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_waiting: _Optional[_Union[RunWaiting, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., run_cancelling: _Optional[_Union[RunCancelling, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., message_posted: _Optional[_Union[MessagePosted, _Mapping]] = ..., model_requested: _Optional[_Union[ModelRequested, _Mapping]] = ..., model_replied: _Optional[_Union[ModelReplied, _Mapping]] = ..., model_failed: _Optional[_Union[ModelFailed, _Mapping]] = ..., model_lost: _Optional[_Union[ModelLost, _Mapping]] = ..., call_leased: _Optional[_Union[CallLeased, _Mapping]] = ..., call_lost: _Optional[_Union[CallLost, _Mapping]] = ..., call_unknown: _Optional[_Union[CallUnknown, _Mapping]] = ..., call_ended: _Optional[_Union[CallEnded, _Mapping]] = ..., call_retried: _Optional[_Union[CallRetried, _Mapping]] = ..., call_evidence_kept: _Optional[_Union[CallEvidenceKept, _Mapping]] = ..., call_probed: _Optional[_Union[CallProbed, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_decided: _Optional[_Union[ApprovalDecided, _Mapping]] = ...) -> None: ...
 
 class RunCreated(_message.Message):
     __slots__ = ("agent", "agent_revision", "session", "goal", "budget", "parent_run")
@@ -111,14 +117,20 @@ class RunCreated(_message.Message):
     def __init__(self, agent: _Optional[str] = ..., agent_revision: _Optional[int] = ..., session: _Optional[str] = ..., goal: _Optional[str] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., parent_run: _Optional[str] = ...) -> None: ...
 
 class RunStarted(_message.Message):
-    __slots__ = ("model", "tools", "previous_run")
+    __slots__ = ("model", "tools", "previous_run", "layers", "untrusted", "private")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_RUN_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    UNTRUSTED_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_FIELD_NUMBER: _ClassVar[int]
     model: str
     tools: _containers.RepeatedScalarFieldContainer[str]
     previous_run: str
-    def __init__(self, model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., previous_run: _Optional[str] = ...) -> None: ...
+    layers: _containers.RepeatedCompositeFieldContainer[_permission_pb2.PermissionLayer]
+    untrusted: bool
+    private: bool
+    def __init__(self, model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., previous_run: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[_permission_pb2.PermissionLayer, _Mapping]]] = ..., untrusted: bool = ..., private: bool = ...) -> None: ...
 
 class RunWaiting(_message.Message):
     __slots__ = ("reason", "detail")
@@ -199,14 +211,16 @@ class ModelReplied(_message.Message):
     def __init__(self, turn: _Optional[int] = ..., attempt: _Optional[int] = ..., text: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[CallRequest, _Mapping]]] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class CallRequest(_message.Message):
-    __slots__ = ("call", "tool", "arguments_json")
+    __slots__ = ("call", "tool", "arguments_json", "verdict")
     CALL_FIELD_NUMBER: _ClassVar[int]
     TOOL_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     call: str
     tool: str
     arguments_json: str
-    def __init__(self, call: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ...) -> None: ...
+    verdict: _permission_pb2.Verdict
+    def __init__(self, call: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ...) -> None: ...
 
 class ModelFailed(_message.Message):
     __slots__ = ("turn", "attempt", "kind", "message", "will_retry", "retry_delay", "usage")
@@ -313,6 +327,34 @@ class CallProbed(_message.Message):
     attempt: int
     host: str
     def __init__(self, call: _Optional[str] = ..., attempt: _Optional[int] = ..., host: _Optional[str] = ...) -> None: ...
+
+class ApprovalRequested(_message.Message):
+    __slots__ = ("approval", "call", "arguments_sha256")
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    approval: str
+    call: str
+    arguments_sha256: str
+    def __init__(self, approval: _Optional[str] = ..., call: _Optional[str] = ..., arguments_sha256: _Optional[str] = ...) -> None: ...
+
+class ApprovalDecided(_message.Message):
+    __slots__ = ("approval", "call", "decision", "reason", "scope", "edited_arguments_json", "decided_by")
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
+    approval: str
+    call: str
+    decision: _approval_pb2.ApprovalState
+    reason: str
+    scope: _approval_pb2.ApprovalScope
+    edited_arguments_json: str
+    decided_by: str
+    def __init__(self, approval: _Optional[str] = ..., call: _Optional[str] = ..., decision: _Optional[_Union[_approval_pb2.ApprovalState, str]] = ..., reason: _Optional[str] = ..., scope: _Optional[_Union[_approval_pb2.ApprovalScope, str]] = ..., edited_arguments_json: _Optional[str] = ..., decided_by: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
     __slots__ = ("run", "turn", "call", "attempt", "index", "text", "progress")

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/tool.proto\x12\tagentd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x19\n\x11input_schema_json\x18\x03 \x01(\t\x12\x1a\n\x12output_schema_json\x18\x04 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\treconcile\x18\x07 \x01(\x08\x12\x10\n\x08simulate\x18\x08 \x01(\x08\x12\x13\n\x0bpermissions\x18\t \x03(\t\x12\x11\n\tavailable\x18\n \x01(\x08\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa4\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45\x46\x46\x45\x43T_CLASS_READ_ONLY\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_CLASS_IDEMPOTENT\x10\x02\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_CLASS_NON_IDEMPOTENT\x10\x03\x12\x1d\n\x19\x45\x46\x46\x45\x43T_CLASS_IRREVERSIBLE\x10\x04\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/tool.proto\x12\tagentd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x19\n\x11input_schema_json\x18\x03 \x01(\t\x12\x1a\n\x12output_schema_json\x18\x04 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\treconcile\x18\x07 \x01(\x08\x12\x10\n\x08simulate\x18\x08 \x01(\x08\x12\x13\n\x0bpermissions\x18\t \x03(\t\x12\x11\n\tavailable\x18\n \x01(\x08\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11untrusted_results\x18\x0c \x01(\x08\x12\x17\n\x0fprivate_results\x18\r \x01(\x08*\xa4\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45\x46\x46\x45\x43T_CLASS_READ_ONLY\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_CLASS_IDEMPOTENT\x10\x02\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_CLASS_NON_IDEMPOTENT\x10\x03\x12\x1d\n\x19\x45\x46\x46\x45\x43T_CLASS_IRREVERSIBLE\x10\x04\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.tool_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_EFFECTCLASS']._serialized_start=410
-  _globals['_EFFECTCLASS']._serialized_end=574
+  _globals['_EFFECTCLASS']._serialized_start=462
+  _globals['_EFFECTCLASS']._serialized_end=626
   _globals['_TOOL']._serialized_start=101
-  _globals['_TOOL']._serialized_end=407
+  _globals['_TOOL']._serialized_end=459
 # @@protoc_insertion_point(module_scope)

@@ -22,7 +22,7 @@ EFFECT_CLASS_NON_IDEMPOTENT: EffectClass
 EFFECT_CLASS_IRREVERSIBLE: EffectClass
 
 class Tool(_message.Message):
-    __slots__ = ("name", "description", "input_schema_json", "output_schema_json", "effect", "timeout", "reconcile", "simulate", "permissions", "available", "update_time")
+    __slots__ = ("name", "description", "input_schema_json", "output_schema_json", "effect", "timeout", "reconcile", "simulate", "permissions", "available", "update_time", "untrusted_results", "private_results")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INPUT_SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,8 @@ class Tool(_message.Message):
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNTRUSTED_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_RESULTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     input_schema_json: str
@@ -45,4 +47,6 @@ class Tool(_message.Message):
     permissions: _containers.RepeatedScalarFieldContainer[str]
     available: bool
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema_json: _Optional[str] = ..., output_schema_json: _Optional[str] = ..., effect: _Optional[_Union[EffectClass, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., reconcile: bool = ..., simulate: bool = ..., permissions: _Optional[_Iterable[str]] = ..., available: bool = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    untrusted_results: bool
+    private_results: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema_json: _Optional[str] = ..., output_schema_json: _Optional[str] = ..., effect: _Optional[_Union[EffectClass, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., reconcile: bool = ..., simulate: bool = ..., permissions: _Optional[_Iterable[str]] = ..., available: bool = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., untrusted_results: bool = ..., private_results: bool = ...) -> None: ...

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from agentd.v1.agent_pb2 import Agent, OnUnknown
 from agentd.v1.budget_pb2 import Budget
+from agentd.v1.permission_pb2 import Decision, PermissionRule
 from agentd.v1.run_pb2 import Run
 from agentd.v1.session_pb2 import Session
 from tests.crash.world import TOOLSET
@@ -16,6 +17,14 @@ Act = Literal["cancel", "message", "pause"]
 
 TELLING = "agents/telling"
 """The agent whose model is told of unknown outcomes; a person is asked for the default one."""
+CAREFUL = "agents/careful"
+"""The agent whose calls of `mail` and `charge` a person has to allow, and which may not `fail`."""
+RULES = (
+    PermissionRule(decision=Decision.DECISION_ALLOW, permission="tool.use:*"),
+    PermissionRule(decision=Decision.DECISION_ASK, permission=f"tool.use:{TOOLSET}/mail"),
+    PermissionRule(decision=Decision.DECISION_ASK, permission=f"tool.use:{TOOLSET}/charge"),
+    PermissionRule(decision=Decision.DECISION_DENY, permission=f"tool.use:{TOOLSET}/fail"),
+)
 SESSION = "sessions/talk"
 EFFECTS = ("look", "put", "charge", "mail", "fail")
 
@@ -60,6 +69,7 @@ class Scenario:
                 tools=[f"{TOOLSET}/*"],
                 on_unknown=OnUnknown.ON_UNKNOWN_TELL_MODEL,
             ),
+            Agent(name=CAREFUL, tools=[f"{TOOLSET}/*"], permissions=RULES),
         )
     )
     sessions: Sequence[Session] = field(default=(Session(name=SESSION),))
@@ -78,6 +88,7 @@ def make_scenario(seed: int) -> Scenario:
     """Return the scenario of a seed: every kind of run, in another mixture and order each time."""
     random = Random(seed)
     makers = [_steps, _steps, _faults, _mistakes, _few_calls, _few_turns, _few_tokens, _told]
+    makers += [_careful, _careful]
     plans = [
         make(random, f"{make.__name__.strip('_').replace('_', '-')}-{number}")
         for number, make in enumerate(makers, 1)
@@ -152,6 +163,17 @@ def _few_tokens(random: Random, name: str) -> Plan:
 def _told(random: Random, name: str) -> Plan:
     turns = [_turn(random, *_calls(random, turn)) for turn in range(3)]
     return Plan(_run(name, agent=TELLING), [*turns, _END], exact=False)
+
+
+def _careful(random: Random, name: str) -> Plan:
+    """A run whose calls a person allows, changes or refuses, by the item that they are about: so
+    that the answer is the same however often it is given."""
+    turns = [
+        _turn(random, _call("mail", f"{turn}.allow"), _call("charge", f"{turn}.{answer}"))
+        for turn, answer in enumerate(random.sample(("allow", "deny", "edit", "run"), 3))
+    ]
+    turns.append(_turn(random, _call("fail", 9), _call("look", 8)))
+    return Plan(_run(name, agent=CAREFUL), [*turns, _END])
 
 
 def _acted(random: Random, name: str, acts: Sequence[Act]) -> Plan:

@@ -17,7 +17,7 @@ SAMPLE_S = 20.0
 """How long the sample goes on beyond one crash of each kind; `python -m tests.crash --all` does
 them all."""
 
-LOST = "followed|reached|missing|left events|changed|acknowledged"
+LOST = "followed|reached|missing|left events|changed|acknowledged|there is no approvals"
 """How what was told too early shows: to a watch that resumes, or at the end."""
 
 

@@ -15,6 +15,8 @@ from agentd.client import ENDED, AgentdError, Client, Conflict, Reason, Unavaila
 from agentd.client.channel import credentials, parse_address
 from agentd.client.transport import DEFAULT_TIMEOUT_S, Transport
 from agentd.v1.agent_service_pb2 import CreateAgentRequest, CreateAgentResponse
+from agentd.v1.approval_pb2 import Approval, ApprovalScope, ApprovalState
+from agentd.v1.approval_service_pb2 import DecideApprovalRequest, DecideApprovalResponse
 from agentd.v1.call_pb2 import CallState
 from agentd.v1.event_pb2 import Event
 from agentd.v1.run_pb2 import WaitReason
@@ -71,6 +73,7 @@ class Acknowledged:
     cancelled: list[str] = field(default_factory=list)
     resolved: list[str] = field(default_factory=list)
     """Calls."""
+    decisions: list[Approval] = field(default_factory=list)
     outcomes: list[Completion] = field(default_factory=list)
     """Completions that were answered OK."""
 
@@ -88,6 +91,27 @@ class Played:
     crashes: int
     boundaries: Mapping[str, int]
     """The boundaries that the last life passed, by kind."""
+
+
+def decision_on(approval: Approval) -> DecideApprovalRequest:
+    """Return what a person answers: the item of a call says it, as `1.deny`."""
+    request = DecideApprovalRequest(
+        name=approval.name,
+        decision=ApprovalState.APPROVAL_STATE_ALLOWED,
+        arguments_sha256=approval.arguments_sha256,
+        request_id=f"decide {approval.name}",
+    )
+    match json.loads(approval.arguments_json)["item"].split("."):
+        case [_, "deny"]:
+            request.decision = ApprovalState.APPROVAL_STATE_DENIED
+            request.reason = "not this one"
+        case [turn, "edit"]:
+            request.edited_arguments_json = json.dumps({"item": f"{turn}.edited"})
+        case [_, "run"]:
+            request.scope = ApprovalScope.APPROVAL_SCOPE_RUN
+        case _:
+            pass
+    return request
 
 
 class _Recording(Transport):
@@ -195,6 +219,8 @@ class Trial:
                 if item.HasField("run_waiting"):
                     if item.run_waiting.reason == WaitReason.WAIT_REASON_INPUT:
                         group.create_task(self._resolve(item.run))
+                elif item.HasField("approval_requested"):
+                    group.create_task(self._decide(item.approval_requested.approval))
                 elif item.HasField("run_ended"):
                     waiting.discard(item.run)
                     if not waiting:
@@ -214,6 +240,13 @@ class Trial:
             except Conflict:
                 continue  # The answer to an earlier event of the same wait has said it already.
             self._acknowledged.resolved.append(call)
+
+    async def _decide(self, name: str) -> None:
+        """Answer a question as its arguments say, with a request that may be repeated."""
+        approval = await self._insist(lambda: self._client.approvals.get(name))
+        decision = decision_on(approval)
+        answer = await self._insist(lambda: self._client.call(decision, DecideApprovalResponse))
+        self._acknowledged.decisions.append(answer.approval)
 
     async def _unknown_calls(self, run: str) -> list[str]:
         states = (CallState.CALL_STATE_UNKNOWN,)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentd.agent.call import Call, fold_calls
 from agentd.agent.events import (
+    ApprovalDecided,
     CallEnded,
     Entry,
     MessagePosted,
@@ -173,6 +174,16 @@ def _check_acknowledged(played: Played, histories: Histories) -> None:
         for run in names:
             count = sum(isinstance(entry.event, kind) for entry in entries_of(run))
             require(count == 1, f"{run} has {count} {kind.__name__}")
+    for approval in told.decisions:
+        decided = [
+            entry.event
+            for entry in entries_of(approval.call)
+            if isinstance(entry.event, ApprovalDecided)
+            and approval.name == f"approvals/{entry.event.approval}"
+        ]
+        answers = [(fact.decision.value, fact.edited_arguments_json) for fact in decided]
+        expected = (int(approval.state), approval.edited_arguments_json)
+        require(answers == [expected], f"{approval} was acknowledged, and is {answers}")
     for completion in told.outcomes:
         _check_outcome(completion, entries_of(completion.call))
 

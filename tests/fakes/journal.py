@@ -293,6 +293,7 @@ class MemoryJournal(_Commits):
         after_sequence: int,
         events: Sequence[Event],
         checkpoint: Checkpoint | None = None,
+        records: Sequence[Record] = (),
     ) -> Sequence[Entry]:
         sequence = self._heads.get(run.key)
         if sequence is None:
@@ -312,6 +313,7 @@ class MemoryJournal(_Commits):
 
         def apply(disk: _Disk) -> object:
             disk.add(rows)
+            disk.records.update((_record_key(record), record) for record in records)
             index = disk.runs[run.key]
             if view is not None:
                 index.view = view

@@ -1,9 +1,15 @@
 """Short ways to write histories of a run."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from msgspec.structs import replace
+
+from agentd.agent.approval import ApprovalId, ApprovalScope, ApprovalState
 from agentd.agent.budget import Budget, ModelUsage, Reservation
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallLeased,
     Event,
     GrantedTool,
@@ -15,6 +21,7 @@ from agentd.agent.events import (
 )
 from agentd.agent.ids import DEFAULT_AGENT, CallId, HostId
 from agentd.agent.message import AssistantMessage, StopReason, ToolUse
+from agentd.agent.permission import NO_LABELS, Decision, Judgement, Labels
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import State
 from agentd.agent.tool import EffectClass
@@ -83,6 +90,39 @@ def replied(
     )
     stop = stop or (StopReason.TOOL_USE if calls else StopReason.END_TURN)
     return ModelReplied(turn, attempt, AssistantMessage(text, uses), stop, asked, usage)
+
+
+def asking(
+    *needs: str, seen: Labels = NO_LABELS, decision: Decision = Decision.ASK, turn: int = 1
+) -> ModelReplied:
+    """An answer that asks for one call for each need given, about each of which a rule asks."""
+    reply = replied(turn, calls=[EffectClass.READ_ONLY] * len(needs))
+    judged = tuple(
+        replace(
+            call,
+            judgement=Judgement(decision, (need,), need, f"ask {need}"),
+            seen=seen,
+            arguments_sha256="abc",
+        )
+        for call, need in zip(reply.calls, needs, strict=True)
+    )
+    return replace(reply, calls=judged)
+
+
+def question(call: str = "c1-1") -> ApprovalRequested:
+    """A question about a call."""
+    return ApprovalRequested(ApprovalId(f"p-{call}"), CallId(call), "abc")
+
+
+def decided(
+    call: str = "c1-1",
+    decision: ApprovalState = ApprovalState.ALLOWED,
+    scope: ApprovalScope = ApprovalScope.ONCE,
+    **fields: Any,
+) -> ApprovalDecided:
+    """The answer to a question."""
+    approval = ApprovalId(f"p-{call}")
+    return ApprovalDecided(approval, CallId(call), decision, scope=scope, **fields)
 
 
 def leased(call: str = "c1-1", attempt: int = 1, host: HostId = HOST) -> CallLeased:

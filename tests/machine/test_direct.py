@@ -39,7 +39,8 @@ from agentd.agent.message import ModelErrorKind, StopReason
 from agentd.agent.spec import OnUnknown
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 from agentd.protocol.direct import decide
-from agentd.protocol.machine import IllegalEvent, evolve, interrupted
+from agentd.protocol.folding import IllegalEvent
+from agentd.protocol.machine import evolve, interrupted
 from tests.machine.build import HOST, created, fold, leased, replied, requested, started
 
 C1, C2 = CallId("c1-1"), CallId("c1-2")

@@ -1,13 +1,17 @@
 """What holds for every history of a run, whatever happens in whatever order."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentd.agent.approval import ApprovalId, ApprovalScope, ApprovalState
 from agentd.agent.budget import Budget, ModelUsage, Prices
 from agentd.agent.effects import (
+    ApplyGrant,
+    AskApproval,
     AskModel,
     Begin,
     CloseCall,
@@ -19,6 +23,8 @@ from agentd.agent.effects import (
     Wait,
 )
 from agentd.agent.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallEnded,
     CallEvidenceKept,
     CallLeased,
@@ -61,12 +67,14 @@ from agentd.agent.ids import (
     RunKey,
 )
 from agentd.agent.message import AssistantMessage, ModelErrorKind, StopReason, ToolUse
+from agentd.agent.permission import Decision, Grant, Judgement, Labels
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 from agentd.protocol.calls import fact_of, timed_out
 from agentd.protocol.direct import decide
-from agentd.protocol.machine import IllegalEvent, evolve, interrupted, without_outcome
+from agentd.protocol.folding import IllegalEvent
+from agentd.protocol.machine import evolve, interrupted, without_outcome
 from agentd.runtime.codec import decode_state, encode_state
 from tests.invariants import check_run
 
@@ -88,6 +96,14 @@ TOOLS = tuple(
         reconcile=effect is EffectClass.IRREVERSIBLE,
     )
     for effect in EffectClass
+)
+
+LABELS = tuple(Labels(*pair) for pair in product((False, True), repeat=2))
+VERDICTS = (
+    None,
+    Judgement(Decision.ALLOW, ("tool.use:t/x",), "tool.use:t/x", "allow tool.use:*"),
+    Judgement(Decision.ASK, ("tool.use:t/x",), "tool.use:t/x", "ask tool.use:*"),
+    Judgement(Decision.ASK, ("tool.use:t/x", "fs.read:/a"), "fs.read:/a", "ask fs.read:**"),
 )
 
 budgets = st.builds(
@@ -149,6 +165,8 @@ def come_of(state: State, effect: Effect, chooser: Chooser) -> Iterator[Event]:
                 max_parallel_calls=1 + chooser.below(3),
                 max_attempts=1 + chooser.below(3),
                 on_unknown=OnUnknown(1 + chooser.below(2)),
+                labels=LABELS[chooser.below(4)],
+                grants=(Grant(("tool.use:t/x",)),) if chooser.below(2) else (),
             )
         case AskModel(turn=turn, attempt=attempt, model=model, reservation=reservation):
             if state.in_flight:
@@ -172,6 +190,10 @@ def come_of(state: State, effect: Effect, chooser: Chooser) -> Iterator[Event]:
             yield from outcomes(state, called(state, call))
         case CloseCall(call=call, attempt=attempt):
             yield CallEnded(call, attempt, effect.state, error=effect.error)
+        case AskApproval(call=call):
+            yield ApprovalRequested(ApprovalId(f"p-{call}"), call, "abc")
+        case ApplyGrant(call=call):
+            yield ApprovalDecided(ApprovalId(f"p-{call}"), call, ApprovalState.ALLOWED)
         case End():
             ended = (effect.state, effect.output, effect.failure)
             yield RunEnded(*ended, state.usage, effect.cancel_entries)
@@ -197,7 +219,11 @@ def answers(flight: ModelRequested, chooser: Chooser) -> Iterator[Event]:
             refusal if chooser.below(5) == 4 else None,
             f"t/{effect.name}",
             effect,
-            reconcile=effect is EffectClass.IRREVERSIBLE,
+            effect is EffectClass.IRREVERSIBLE,
+            VERDICTS[chooser.below(4)],
+            LABELS[chooser.below(4)],
+            LABELS[chooser.below(4)],
+            "abc",
         )
         for index, effect in enumerate(effects)
     )
@@ -235,6 +261,18 @@ def outside(state: State) -> Iterator[Event]:
         if call.state is CallState.UNKNOWN:
             yield CallRetried(call.id, "a person says so")
             yield CallEnded(call.id, call.attempt, CallState.ABANDONED)
+        elif call.approval and call.state is CallState.AWAITING_APPROVAL:
+            yield from decisions(call, call.approval)
+
+
+def decisions(call: OpenCall, approval: ApprovalId) -> Iterator[Event]:
+    """Yield what a person may decide about a call."""
+    edited = Judgement(Decision.ALLOW, ("tool.use:t/x", "net.connect:x"))
+    allowed, denied = ApprovalState.ALLOWED, ApprovalState.DENIED
+    yield ApprovalDecided(approval, call.id, allowed)
+    yield ApprovalDecided(approval, call.id, allowed, scope=ApprovalScope.RUN)
+    yield ApprovalDecided(approval, call.id, allowed, scope=ApprovalScope.AGENT, judgement=edited)
+    yield ApprovalDecided(approval, call.id, denied, "no")
 
 
 def called(state: State, call: CallId) -> OpenCall:
@@ -282,6 +320,8 @@ def friendly(state: State) -> Event:
     for call in state.calls:
         if call.state is CallState.UNKNOWN and not state.stopping and not call.reconcile:
             return CallEnded(call.id, call.attempt, CallState.RECONCILED, "{}")
+        if call.approval and call.state is CallState.AWAITING_APPROVAL and not state.stopping:
+            return next(decisions(call, call.approval))
     for event in owed(state, Chooser()):
         if not isinstance(event, RunWaiting):
             return event
@@ -315,3 +355,29 @@ def test_what_cannot_follow_is_refused_and_changes_nothing(
             decide(evolve(state, event))
         except IllegalEvent:
             assert encode_state(state) == before
+
+
+@given(budgets, seeds)
+@settings(max_examples=120)
+def test_nothing_that_a_rule_asks_about_runs_without_an_answer(budget: Budget, seed: int) -> None:
+    asked: set[CallId] = set()
+    allowed: set[CallId] = set()
+    for event, _ in histories(budget, Chooser(seed)):
+        match event:
+            case ModelReplied(calls=calls):
+                asked |= {call.call for call in calls if call.state is CallState.AWAITING_APPROVAL}
+            case ApprovalDecided(call=call, decision=ApprovalState.ALLOWED):
+                allowed.add(call)
+            case CallLeased(call=call):
+                assert call not in asked - allowed
+            case _:
+                pass
+
+
+@given(budgets, seeds)
+@settings(max_examples=80)
+def test_what_a_run_has_seen_is_never_forgotten(budget: Budget, seed: int) -> None:
+    before = Labels()
+    for _, state in histories(budget, Chooser(seed)):
+        assert state.labels | before == state.labels
+        before = state.labels

@@ -11,7 +11,7 @@ from tests.simulation.loop import VirtualLoop
 from tests.simulation.simulation import Simulation
 from tests.simulation.world import NAMESPACE
 
-SEEDS = range(1, 7)
+SEEDS = range(1, 13)
 
 
 def main(version: str) -> None:

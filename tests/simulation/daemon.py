@@ -9,10 +9,10 @@ from typing import TypeVar
 from agentd.agent.budget import Budget
 from agentd.errors import AgentdError, Corrupt
 from agentd.runtime.leases import LeaseLimits
+from agentd.runtime.ports import LocalTool
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
-from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.watch import WatchLimits
 from tests.invariants import Broken
 from tests.simulation.models import SimModels

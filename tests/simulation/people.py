@@ -19,6 +19,7 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, CallId, RunId, SessionId
+from agentd.agent.permission import Decision, Labels, Rule
 from agentd.agent.run import Run
 from agentd.agent.spec import Agent, OnUnknown, Session
 from agentd.agent.tool import CallState
@@ -36,6 +37,13 @@ T = TypeVar("T")
 
 PATIENT = AgentId("patient")
 TELLING = AgentId("telling")
+CAREFUL = AgentId("careful")
+RULES = (
+    Rule(Decision.ALLOW, "tool.use:*"),
+    Rule(Decision.ASK, "tool.use:*/irreversible"),
+    Rule(Decision.ASK, "tool.use:alpha/*", after=Labels(untrusted=True)),
+    Rule(Decision.DENY, "tool.use:beta/non_idempotent"),
+)
 SESSIONS = (SessionId("s-one"), SessionId("s-two"))
 _PATTERNS = ("*", "local/*", "alpha/*", "beta/*", "local/read_only", "none/at-all")
 
@@ -101,6 +109,8 @@ class Creator(Person):
         for agent, on_unknown in ((PATIENT, OnUnknown.ASK), (TELLING, OnUnknown.TELL_MODEL)):
             new = Agent(NAMESPACE, agent, instructions="Do it.", on_unknown=on_unknown)
             await self._create(partial(_create_agent, new))
+        careful = Agent(NAMESPACE, CAREFUL, permissions=RULES)
+        await self._create(partial(_create_agent, careful))
         for session in SESSIONS:
             fresh = Session(NAMESPACE, session)
             await self._create(partial(_create_session, fresh))
@@ -120,7 +130,7 @@ class Creator(Person):
             NAMESPACE,
             None,
             f"goal {number}",
-            random.choice((DEFAULT_AGENT, PATIENT, TELLING)),
+            random.choice((DEFAULT_AGENT, PATIENT, TELLING, CAREFUL)),
             session=random.choice((None, None, *SESSIONS)),
             tools=tuple(random.choice(_PATTERNS) for _ in range(random.randint(0, 2))),
             budget=self._budget(),

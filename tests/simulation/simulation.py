@@ -15,6 +15,7 @@ from agentd.agent.ids import DEFAULT_AGENT
 from agentd.runtime.ports import Selector
 from tests.invariants import Broken
 from tests.simulation.daemon import Daemon
+from tests.simulation.deciders import Decider
 from tests.simulation.hosts import SimHost
 from tests.simulation.loop import VirtualLoop, in_order
 from tests.simulation.people import SESSIONS, Creator, Meddler, Refused, Resolver, Watcher
@@ -94,7 +95,10 @@ class Simulation:
         async with asyncio.TaskGroup() as group:
             lives = [self.daemon.live(), *(host.live() for host in self._hosts)]
             lives += [watcher.watch() for watcher in self._watchers]
-            tasks = [group.create_task(life) for life in (*lives, self._resolve(), self._look())]
+            tasks = [
+                group.create_task(life)
+                for life in (*lives, self._resolve(), self._decide(), self._look())
+            ]
             await self._chaos()
             self.world.calm = True
             await self._settle()
@@ -160,6 +164,15 @@ class Simulation:
             await asyncio.sleep(5.0)
             try:
                 await resolver.resolve()
+            except Refused:
+                continue
+
+    async def _decide(self) -> None:
+        decider = Decider(self.world, self.daemon, "decider")
+        while True:
+            await asyncio.sleep(3.0)
+            try:
+                await decider.decide()
             except Refused:
                 continue
 

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentd.agent.events import Event, RunEnded
+from agentd.agent.events import Event, RequestedCall, RunEnded
 from agentd.agent.state import State
-from agentd.agent.tool import EffectClass
+from agentd.agent.tool import CallState, EffectClass
+from agentd.runtime import questions
 from agentd.runtime.driver import Driver
 from agentd.runtime.planning import Plan, Planned, Planner
+from agentd.runtime.ports import Record
 from tests.fakes.journal import Outcome, _Disk, _Row
 from tests.invariants import Broken
 from tests.simulation.simulation import simulate
-from tests.simulation.world import Blow
+from tests.simulation.world import NAMESPACE, Blow
 
 REGRESSIONS = (
     *(1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133, 90167, 910058),
-    *(3752752020, 6000024, 6000132, 5001201),
+    *(3752752020, 6000024, 6000132, 5001201, 51330),
 )
 """Seeds that have found a fault. What they do changes whenever the simulation does."""
 FRESH = 80
@@ -105,3 +107,16 @@ def test_it_notices_a_wake_up_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(Driver, "wake", wake)
     assert "never ended" in failure()
+
+
+def test_it_notices_a_call_that_runs_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def eager(call: RequestedCall) -> CallState:
+        return CallState.REQUESTED if call.refusal else CallState.QUEUED
+
+    monkeypatch.setattr(RequestedCall, "state", property(eager))
+    assert "runs, and is ASK" in failure()
+
+
+def test_it_notices_an_answer_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "_stored", lambda *_: Record("lost", NAMESPACE, "x", b""))
+    assert "seed" in failure()

@@ -1,7 +1,9 @@
 """What tools do when they are executed, in the daemon's process or in a host's."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 from agentd.agent.hosting import (
     Failed,
@@ -13,7 +15,8 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.tool import EffectClass
-from agentd.runtime.surroundings import LocalTool
+from agentd.runtime.ports import LocalTool
+from tests.fakes.local import FunctionTool
 from tests.simulation.world import LOCAL, World
 
 
@@ -69,4 +72,7 @@ def local_tools(world: World) -> dict[str, LocalTool]:
             return probe(world, invocation)
         return await execute(world, invocation, random)
 
-    return {tool.path: run for tool in LOCAL}
+    def needs(arguments: Mapping[str, Any], _workspace: str) -> Sequence[str]:
+        return ["net.connect:example.com:443"] if arguments["n"] % 8 == 0 else []
+
+    return {tool.path: FunctionTool(tool, run, needs) for tool in LOCAL}

@@ -3,7 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
+
+from agentd.agent.approval import Answer
 from agentd.agent.events import (
+    ApprovalDecided,
     CallEnded,
     Entry,
     MessagePosted,
@@ -16,8 +20,16 @@ from agentd.agent.ids import RunId
 from agentd.agent.message import Message
 from agentd.context.transcript import Transcript
 from agentd.runtime.ports import RunQuery, StoredRun
+from agentd.runtime.questions import APPROVAL
 from agentd.runtime.runtime import Runtime
-from tests.invariants import Broken, check_executions, check_run, replay, require
+from tests.invariants import (
+    Broken,
+    check_approvals,
+    check_executions,
+    check_run,
+    replay,
+    require,
+)
 from tests.simulation.people import Watcher
 from tests.simulation.world import NAMESPACE, World
 
@@ -51,6 +63,7 @@ async def check_world(world: World, watchers: Sequence[Watcher]) -> None:
         except Broken as broken:
             raise Broken(f"run {identity.id}: {broken}\n{tell(entries)}") from broken
     _check_acknowledged(world, histories)
+    await _check_documents(world, histories)
     for watcher in watchers:
         await _check_watcher(world, watcher)
 
@@ -173,6 +186,31 @@ def _check_acknowledged(world: World, histories: Histories) -> None:
             errors = [(end.attempt, end.error and end.error.message) for end in ends]
             kept = (ref.attempt, completion.outcome.message) in errors
             require(kept, f"{completion} was acknowledged, and lost: {ends}")
+
+
+async def _check_documents(world: World, histories: Histories) -> None:
+    """Each question and answer is stored as its events say, and nothing waits any more."""
+    stored = await world.journal.list_newest(APPROVAL, NAMESPACE, after="", limit=10_000)
+    kept = {record.id: record.revision for record in stored}
+    told = {
+        answer: entries for entries in histories.values() for answer in check_approvals(entries)
+    }
+    require(kept.keys() == told.keys(), f"stored are {kept.keys() ^ told.keys()} otherwise")
+    require(all(revision == 2 for revision in kept.values()), f"unanswered: {kept}")
+    for approval in world.acknowledged.decisions:
+        question, answer = approval.question, approval.answer
+        record = await world.journal.get(APPROVAL, NAMESPACE, question.id, 2)
+        require(record is not None, f"{question.id} was decided, and is not")
+        assert record is not None
+        require(
+            msgspec.msgpack.decode(record.body, type=Answer) == answer, f"{approval} was changed"
+        )
+        decided = [
+            entry.event
+            for entry in histories[question.run]
+            if isinstance(entry.event, ApprovalDecided) and entry.event.approval == question.id
+        ]
+        require([event.decision for event in decided] == [answer.state], f"{approval}: {decided}")
 
 
 async def _check_watcher(world: World, watcher: Watcher) -> None:

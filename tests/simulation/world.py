@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from agentd.agent.approval import Approval
 from agentd.agent.events import Entry
 from agentd.agent.hosting import Completion
 from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunIdentity
 from agentd.agent.message import ModelRequest
+from agentd.agent.permission import NO_LABELS, Labels
 from agentd.agent.state import State
 from agentd.agent.tool import EffectClass, Tool
 from tests.fakes.journal import STORED, Commit, Outcome
@@ -21,7 +23,7 @@ EPOCH_MS = 1_700_000_000_000
 _SCHEMA = '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}'
 
 
-def toolset(name: str, timeout_ms: int) -> tuple[Tool, ...]:
+def toolset(name: str, timeout_ms: int, labels: Labels = NO_LABELS) -> tuple[Tool, ...]:
     """Return one tool of each effect class, some of which can say what became of a call."""
     return tuple(
         Tool(
@@ -32,13 +34,17 @@ def toolset(name: str, timeout_ms: int) -> tuple[Tool, ...]:
             effect=effect,
             timeout_ms=timeout_ms,
             reconcile=effect in (EffectClass.IDEMPOTENT, EffectClass.IRREVERSIBLE),
+            labels=labels,
         )
         for effect in EffectClass
     )
 
 
 LOCAL = toolset("local", 8_000)
-HOSTED = {"alpha": toolset("alpha", 15_000), "beta": toolset("beta", 40_000)}
+HOSTED = {
+    "alpha": toolset("alpha", 15_000, Labels(private=True)),
+    "beta": toolset("beta", 40_000, Labels(untrusted=True)),
+}
 
 
 class SimClock:
@@ -106,6 +112,7 @@ class Acknowledged:
     """Run, revision and text."""
     completions: list[Completion] = field(default_factory=list)
     cancels: list[RunId] = field(default_factory=list)
+    decisions: list[Approval] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,7 @@ def test_every_key_is_described(files: Files) -> None:
 def test_the_sample_is_every_key_at_its_default(files: Files) -> None:
     text = default_toml()
     assert tomllib.loads(text).keys() == {
-        "client", "journal", "log", "models", "runs", "server", "state", "watch"
+        "client", "journal", "log", "models", "runs", "sandbox", "server", "state", "tools", "watch"
     }  # fmt: skip
     files.system.write_text(text)
     assert files.load() == load({}, files.environ, system_file=files.user)
@@ -351,3 +351,38 @@ def spread(value: object) -> str:
             return f'"""\n[c]\nd = 3 \'"\n{body}"""'
         case _:
             return literal(value)
+
+
+def test_servers_secrets_and_skills(files: Files) -> None:
+    files.user.write_text(
+        """
+        tools.skills = ["/srv/skills"]
+        [tools.mcp.git]
+        command = ["mcp-server-git"]
+        environment = ["TOKEN=${secret:forge}"]
+        trusted = true
+        [secrets.forge]
+        variable = "FORGE_TOKEN"
+        """
+    )
+    config = files.load(environ={"FORGE_TOKEN": "hush-hush"})
+    assert config.tools.skills == (Path("/srv/skills"),)
+    assert config.tools.mcp["git"].command == ("mcp-server-git",)
+    assert config.tools.mcp["git"].trusted
+    value = config.secrets["forge"].environment_value
+    assert value is not None
+    assert value.reveal() == "hush-hush"
+    assert "hush-hush" not in repr(config)
+
+
+def test_a_secret_is_in_one_place(files: Files) -> None:
+    text = '[secrets.forge]\nvariable = "A"\nfile = "/a"\n'
+    assert "more than one place" in files.refusal(text)
+
+
+def test_a_flag_is_true_or_false(files: Files) -> None:
+    assert files.load(environ={"AGENTD_TOOLS_BUILTIN": "false"}).tools.builtin is False
+    assert files.load({"tools.builtin": "true"}).tools.builtin is True
+    with pytest.raises(InvalidRequest, match="true or false"):
+        files.load({"tools.builtin": "yes"})
+    assert "true or false" in files.refusal("tools.builtin = 1\n")

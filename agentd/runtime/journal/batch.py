@@ -20,6 +20,7 @@ _LOG: Final = ("INSERT INTO log VALUES ", 7, "")
 _RUNS: Final = ("INSERT OR IGNORE INTO runs VALUES ", 8, "")
 _BODIES: Final = ("INSERT INTO bodies (key, spec, view) VALUES ", 3, "")
 _RECORDS: Final = ("INSERT OR IGNORE INTO records VALUES ", 6, "")
+_DOCUMENTS: Final = ("INSERT OR REPLACE INTO records VALUES ", 6, "")
 _STATES: Final = (
     "UPDATE runs SET state = fresh.column2 FROM (VALUES ",
     2,
@@ -58,7 +59,8 @@ class Write:
         self.checkpoint: tuple[Value, ...] = ()
         """key, state, view, snapshot, sequence, position."""
         self.records: list[Value] = []
-        """kind, namespace, id, revision, body, create time, for each document."""
+        """kind, namespace, id, revision, body, create time, for each document. Those of a run that
+        is created must be new; those of an append replace what is there."""
 
 
 class Batch:
@@ -69,6 +71,7 @@ class Batch:
         self._runs: list[Value] = []
         self._bodies: list[Value] = []
         self._records: list[Value] = []
+        self._documents: list[Value] = []
         self._states: dict[Value, Value] = {}
         self._views: dict[Value, Value] = {}
         self._snapshots: dict[Value, tuple[Value, ...]] = {}
@@ -78,6 +81,8 @@ class Batch:
                 self._runs += write.created[:8]
                 self._bodies += (write.created[0], *write.created[8:])
                 self._records += write.records
+            elif write.records:
+                self._documents += write.records
             if write.checkpoint:
                 self._add_checkpoint(write.checkpoint)
 
@@ -85,7 +90,7 @@ class Batch:
     def is_one_statement(self) -> bool:
         """Whether inserting into the log in one statement, its own transaction, is all."""
         rows = len(self._log) // 7
-        plain = not self._runs and not self._states
+        plain = not self._runs and not self._states and not self._documents
         return plain and 0 < rows <= _CHUNK and rows & (rows - 1) == 0
 
     @property
@@ -105,6 +110,7 @@ class Batch:
                 return False
         _execute(connection, _BODIES, self._bodies)
         _execute(connection, _LOG, self._log)
+        _execute(connection, _DOCUMENTS, self._documents)
         for statement, pairs in ((_STATES, self._states), (_VIEWS, self._views)):
             _execute(connection, statement, [value for pair in pairs.items() for value in pair])
         snapshots = [value for row in self._snapshots.values() for value in row]

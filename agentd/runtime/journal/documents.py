@@ -22,6 +22,11 @@ def row(record: Record) -> tuple[Value, ...]:
     )
 
 
+def rows(records: Sequence[Record]) -> list[Value]:
+    """Return the rows of documents, one behind the other."""
+    return [value for record in records for value in row(record)]
+
+
 def put(
     records: Sequence[Record], expected_revision: int | None
 ) -> Callable[[apsw.Connection], None]:

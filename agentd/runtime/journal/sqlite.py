@@ -117,7 +117,7 @@ class SqliteJournal:
         name = (identity.key, identity.namespace, identity.id, identity.agent, identity.session)
         head = intake.heads[identity.key]
         write.created = (*name, run.view.state.value, *head, spec, view)
-        write.records = [value for record in records for value in documents.row(record)]
+        write.records = documents.rows(records)
         intake.submit(write)
         return await write.future
 
@@ -127,8 +127,9 @@ class SqliteJournal:
         after_sequence: int,
         events: Sequence[Event],
         checkpoint: Checkpoint | None = None,
+        records: Sequence[Record] = (),
     ) -> Sequence[Entry]:
-        """Append events to a run whose newest event has the sequence `after_sequence`.
+        """Append events to a run whose newest event has this sequence, and store documents.
 
         Raises Conflict (CONCURRENT_UPDATE) when it has another, NotFound (RUN_NOT_FOUND),
         Unavailable (OUTCOME_UNKNOWN, DRAINING) and Exhausted (DISK_FULL).
@@ -152,6 +153,8 @@ class SqliteJournal:
             position, sequence = intake.heads[run.key]
             state = checkpoint.view.state.value
             write.checkpoint = (run.key, state, view, snapshot, sequence, position)
+        if records:
+            write.records = documents.rows(records)
         intake.submit(write)
         return await write.future
 

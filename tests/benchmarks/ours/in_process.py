@@ -13,7 +13,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,10 +29,10 @@ from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.ports import Selector
 from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.starting import NewRun, RunLimits
-from agentd.runtime.surroundings import LocalTool
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from tests.benchmarks.machine import resident_bytes
 from tests.benchmarks.ours.parts import PATH, ScriptSource, add, asking, asking_once, manifest
+from tests.fakes.local import FunctionTool
 from tests.fakes.models import ScriptedModels
 
 LIFETIME_S = 150
@@ -88,14 +88,15 @@ class Bench:
 async def bench(
     directory: Path,
     script: ScriptSource,
-    tool: LocalTool | None,
+    tool: Callable[[Invocation], Awaitable[Outcome]] | None,
     effect: EffectClass = EffectClass.NON_IDEMPOTENT,
 ) -> AsyncIterator[Bench]:
     """Serve a runtime; without a tool of this process, its runs wait for a host."""
     clock = SystemClock()
     journal = await SqliteJournal.open(directory, clock)
     models = ScriptedModels({"steps": parse_script(script)})
-    outside = Outside(journal, models, clock, SystemEntropy(), {PATH: tool} if tool else None)
+    local = {PATH: FunctionTool(manifest(effect), tool)} if tool else None
+    outside = Outside(journal, models, clock, SystemEntropy(), local)
     runtime = Runtime(outside, RuntimeLimits(runs=RunLimits(budget=Budget())))
     try:
         async with runtime.serving():

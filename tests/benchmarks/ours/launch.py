@@ -7,7 +7,8 @@ import threading
 
 from agentd.config import load
 from agentd.daemon import serve
-from tests.benchmarks.ours.parts import PATH, add
+from tests.benchmarks.ours.parts import PATH, add, manifest
+from tests.fakes.local import FunctionTool
 
 
 def _end_with_input() -> None:
@@ -18,4 +19,5 @@ def _end_with_input() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_input, daemon=True).start()
-    sys.exit(serve(load(), local_tools={PATH: add} if "--local" in sys.argv else None))
+    local = {PATH: FunctionTool(manifest(), add)} if "--local" in sys.argv else None
+    sys.exit(serve(load(), local_tools=local))

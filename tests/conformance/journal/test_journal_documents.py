@@ -1,12 +1,17 @@
 """What every journal promises of documents."""
 
+import asyncio
+
 import pytest
 
-from agentd.agent.ids import (
-    DEFAULT_NAMESPACE,
-)
+from agentd.agent.events import RunState
+from agentd.agent.ids import DEFAULT_NAMESPACE
+from agentd.agent.run import RunView
 from agentd.errors import Conflict, Reason
+from agentd.runtime.ports import Checkpoint
+from tests.conformance.journal.conftest import Lab
 from tests.conformance.journal.helpers import OTHER, AnyJournal, record
+from tests.fakes.runs import create_run, leased
 
 
 async def test_documents_are_kept_by_revision(journal: AnyJournal) -> None:
@@ -60,3 +65,44 @@ async def test_a_deleted_document_is_gone(journal: AnyJournal) -> None:
     assert not await journal.delete("agent", DEFAULT_NAMESPACE, "a")
     assert await journal.get("agent", DEFAULT_NAMESPACE, "a") is None
     assert await journal.get("agent", DEFAULT_NAMESPACE, "b") == record("b")
+
+
+async def test_documents_are_stored_with_the_events_that_they_belong_to(lab: Lab) -> None:
+    journal = await lab.open()
+    run = await create_run(journal, "r1")
+    await journal.append(run, 1, [leased(1)], None, [record("a"), record("b")])
+    view = RunView(RunState.WAITING, 3)
+    await journal.append(run, 2, [leased(2)], Checkpoint(view), [record("a", 2, body=b"new")])
+    assert await journal.get("agent", DEFAULT_NAMESPACE, "a") == record("a", 2, body=b"new")
+    present = await lab.reopen()
+    assert [entry.sequence for entry in await present.read_run(run)] == [1, 2, 3]
+    assert await present.get("agent", DEFAULT_NAMESPACE, "a", 1) == record("a")
+    assert await present.get("agent", DEFAULT_NAMESPACE, "a") == record("a", 2, body=b"new")
+    assert await present.get("agent", DEFAULT_NAMESPACE, "b") == record("b")
+
+
+async def test_a_document_of_an_append_replaces_what_is_there(journal: AnyJournal) -> None:
+    run = await create_run(journal, "r1")
+    await journal.put([record("a", body=b"old")])
+    await journal.append(run, 1, [leased(1)], None, [record("a", body=b"new")])
+    assert await journal.get("agent", DEFAULT_NAMESPACE, "a") == record("a", body=b"new")
+
+
+async def test_an_append_that_is_refused_stores_no_documents(journal: AnyJournal) -> None:
+    run = await create_run(journal, "r1")
+    with pytest.raises(Conflict):
+        await journal.append(run, 7, [leased(1)], None, [record("a")])
+    assert await journal.get("agent", DEFAULT_NAMESPACE, "a") is None
+
+
+async def test_runs_and_appends_with_documents_go_together(journal: AnyJournal) -> None:
+    runs = [await create_run(journal, f"r{number}") for number in range(3)]
+    async with asyncio.TaskGroup() as group:
+        for number, run in enumerate(runs):
+            group.create_task(
+                journal.append(run, 1, [leased(number)], None, [record(f"a{number}")])
+            )
+        group.create_task(create_run(journal, "r9", records=[record("created")]))
+    names = [f"a{number}" for number in range(3)] + ["created"]
+    found = await journal.list_newest("agent", DEFAULT_NAMESPACE, after="", limit=9)
+    assert [each.id for each in found] == names

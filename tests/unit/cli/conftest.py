@@ -28,6 +28,14 @@ SCRIPT = {
                 {"text": "It says {{last_result}} \u001b[31m\u009bred", "chunks": 4},
             ],
         },
+        {
+            "goal": "ask me",
+            "turns": [
+                {"calls": [{"tool": "get_weather", "arguments": {"city": "Paris\u202esiraP"}}]},
+                {"calls": [{"tool": "get_weather", "arguments": {"city": "Rome"}}]},
+                {"text": "It says {{last_result}}"},
+            ],
+        },
         {"goal": "endless", "turns": [{"text": "x" * 1000, "chunks": 1000, "chunk_delay_ms": 100}]},
         {"goal": "refuse", "turns": [{"text": "no", "faults": [{"kind": "REFUSED"}]}]},
         {"goal": "wait for", "turns": [{"calls": [{"tool": "missing", "arguments": {}}]}]},

@@ -51,6 +51,9 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         os.write(self._fd, b"\x03")
 
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
     def finish(self) -> tuple[int, str]:
         """Read to the end; return the exit code and all that was shown."""
         while self._read():

@@ -10,11 +10,13 @@ import pytest
 
 from agentd.agent.ids import Namespace
 from agentd.context.models.script import parse_script
-from agentd.errors import AgentdError, InvalidRequest, Reason
+from agentd.errors import AgentdError, InvalidRequest, NotFound, Reason
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.runtime import Outside, Runtime
+from agentd.runtime.ports import LocalTool, Workspaces
+from agentd.runtime.runtime import NoWorkspaces, Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.services.agent_service import AgentService
+from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
 from agentd.services.run_service import RunService
@@ -58,6 +60,7 @@ class House:
     tools: ToolService
     hosts: ToolHostService
     system: SystemService
+    approvals: ApprovalService
 
     def watch(
         self, request: event_service_pb2.WatchRequest, caller: Caller = CALLER
@@ -83,13 +86,27 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> AsyncIterator[House]:
+async def house(
+    directory: Path,
+    script: Mapping[str, object] = SCRIPT,
+    local_tools: Mapping[str, LocalTool] | None = None,
+    workspaces: Workspaces | None = None,
+) -> AsyncIterator[House]:
     """Build a runtime and its services, and run them."""
     clock = SystemClock()
     journal = await SqliteJournal.open(directory, clock)
     try:
         models = ScriptedModels({"demo": parse_script(script)})
-        runtime = Runtime(Outside(journal, models, clock, SystemEntropy()))
+        runtime = Runtime(
+            Outside(
+                journal,
+                models,
+                clock,
+                SystemEntropy(),
+                local_tools,
+                workspaces=workspaces or NoWorkspaces(),
+            )
+        )
         async with runtime.serving():
             yield House(
                 runtime,
@@ -97,12 +114,17 @@ async def house(directory: Path, script: Mapping[str, object] = SCRIPT) -> Async
                 SessionService(runtime.sessions),
                 RunService(runtime.engine, runtime.reading),
                 EventService(runtime.watches),
-                ToolService(runtime.registry, runtime.hosts),
+                ToolService(runtime.registry, runtime.hosts, runtime.local_tools, no_servers),
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
+                ApprovalService(runtime.approvals),
             )
     finally:
         await journal.close()
+
+
+async def no_servers(toolset: str, _digest: str) -> None:
+    raise NotFound(Reason.TOOL_NOT_FOUND, f"no MCP server has the toolset {toolset!r}")
 
 
 def info_of(runtime: Runtime, models: ScriptedModels) -> Info:

@@ -6,19 +6,30 @@ from google.protobuf.descriptor import EnumDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.agent.approval import Approval, ApprovalScope, ApprovalState
 from agentd.agent.budget import Budget
 from agentd.agent.call import Call
 from agentd.agent.events import CancelOutcome, FailureReason, RunState, WaitReason
 from agentd.agent.hosting import Instruction, Invocation, InvocationKind, LeaseResult, LeaseStatus
 from agentd.agent.ids import Namespace
 from agentd.agent.message import ModelErrorKind, Purpose, StopReason
+from agentd.agent.permission import Decision, Grant, Rule
 from agentd.agent.run import Run
 from agentd.agent.spec import Agent, OnUnknown, ProtocolKind
 from agentd.agent.tool import CallErrorReason, CallState, EffectClass, Tool
 from agentd.runtime.sessions import SessionView
-from agentd.services import convert, convert_host, parse
+from agentd.services import convert, convert_approval, convert_host, parse, parse_permission
 from agentd.tools.registry import Manifest
-from agentd.v1 import agent_pb2, call_pb2, event_pb2, run_pb2, tool_host_service_pb2, tool_pb2
+from agentd.v1 import (
+    agent_pb2,
+    approval_pb2,
+    call_pb2,
+    event_pb2,
+    permission_pb2,
+    run_pb2,
+    tool_host_service_pb2,
+    tool_pb2,
+)
 from tests.unit.services.anything import IDS, anything
 
 HOME = Namespace("default")
@@ -37,6 +48,9 @@ ENUMS = [
     (ModelErrorKind, event_pb2.ModelErrorKind, "MODEL_ERROR_KIND"),
     (InvocationKind, tool_host_service_pb2.InvocationKind, "INVOCATION_KIND"),
     (LeaseResult, tool_host_service_pb2.LeaseResult, "LEASE_RESULT"),
+    (Decision, permission_pb2.Decision, "DECISION"),
+    (ApprovalState, approval_pb2.ApprovalState, "APPROVAL_STATE"),
+    (ApprovalScope, approval_pb2.ApprovalScope, "APPROVAL_SCOPE"),
 ]
 
 
@@ -62,6 +76,13 @@ def test_budgets_come_back(budget: Budget) -> None:
     assert parse.budget(convert.budget(budget), "run.budget") == budget
 
 
+PERMISSIONS = st.builds("tool.use:{}/{}".format, IDS, IDS)
+RULES = anything(
+    Rule,
+    decision=st.sampled_from((Decision.DENY, Decision.ASK)),
+    permission=PERMISSIONS,
+)
+GRANTS = anything(Grant, permissions=st.lists(PERMISSIONS, min_size=1, max_size=3).map(tuple))
 AGENTS = anything(
     Agent,
     namespace=st.just(HOME),
@@ -69,6 +90,8 @@ AGENTS = anything(
     tools=st.lists(st.builds("{}/{}".format, IDS, IDS), max_size=3).map(tuple),
     protocol=st.just(ProtocolKind.DIRECT),
     max_parallel_calls=st.integers(0, 256),
+    permissions=st.lists(RULES, max_size=3).map(tuple),
+    grants=st.lists(GRANTS, max_size=3).map(tuple),
     annotations=st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=3),
     revision=st.just(1),
     create_time_ms=st.just(0),
@@ -94,7 +117,7 @@ TOOLS = anything(
     toolset=IDS,
     id=IDS,
     timeout_ms=st.integers(1, 10**9),
-    permissions=st.lists(st.text(min_size=1, max_size=8), max_size=3).map(tuple),
+    permissions=st.lists(PERMISSIONS, max_size=3).map(tuple),
 )
 
 
@@ -165,12 +188,47 @@ def test_calls(call: Call) -> None:
     assert shown.HasField("error") is (call.error is not None)
     for name in ("create_time", "update_time", "end_time", "lease_expire_time"):
         assert getattr(shown, name).ToMilliseconds() == getattr(call, f"{name}_ms")
+    assert shown.edited_arguments_json == call.edited_arguments_json
+    assert shown.approval == (f"approvals/{call.approval}" if call.approval else "")
+    assert shown.HasField("verdict") is (call.judgement is not None)
+    if call.judgement:
+        assert shown.verdict.decision == call.judgement.decision.value
+        assert tuple(shown.verdict.needs) == call.judgement.needs
+        assert (shown.verdict.need, shown.verdict.rule) == (
+            call.judgement.need,
+            call.judgement.rule,
+        )
+        seen = (shown.verdict.after_untrusted, shown.verdict.after_private)
+        assert seen == (call.seen.untrusted, call.seen.private)
     assert len(shown.evidence) == len(call.evidence)
     for theirs, ours in zip(shown.evidence, call.evidence, strict=True):
         assert (theirs.host, theirs.attempt) == (ours.host, ours.attempt)
         assert theirs.result_json == ours.result_json
         assert theirs.error_message == ours.error_message
         assert theirs.receive_time.ToMilliseconds() == ours.receive_time_ms
+
+
+@given(anything(Approval))
+def test_approvals(approval: Approval) -> None:
+    shown = convert_approval.approval(approval)
+    question, answer = approval.question, approval.answer
+    assert parse_permission.approval_id(shown.name) == question.id
+    assert parse.call_name(shown.call) == (question.run, question.call)
+    assert (shown.run, shown.agent) == (f"runs/{question.run}", f"agents/{question.agent}")
+    assert (shown.state, shown.effect) == (answer.state.value, question.effect.value)
+    assert shown.arguments_json == question.arguments_json
+    assert shown.arguments_sha256 == question.arguments_sha256
+    assert tuple(shown.needs) == question.judgement.needs
+    assert (shown.need, shown.rule) == (question.judgement.need, question.judgement.rule)
+    labels = (shown.after_untrusted, shown.after_private)
+    assert labels == (question.labels.untrusted, question.labels.private)
+    assert shown.tool_description == question.tool_description
+    assert (shown.reason, shown.decided_by) == (answer.reason, answer.decided_by)
+    assert shown.edited_arguments_json == answer.edited_arguments_json
+    decided = answer.state in (ApprovalState.ALLOWED, ApprovalState.DENIED)
+    assert shown.scope == (answer.scope.value if decided else 0)
+    assert shown.create_time.ToMilliseconds() == question.create_time_ms
+    assert shown.decide_time.ToMilliseconds() == answer.decide_time_ms
 
 
 @given(anything(Invocation))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from agentd.agent import events
+from agentd.agent.approval import ApprovalId, ApprovalScope, ApprovalState
 from agentd.agent.budget import Budget, ModelUsage, Reservation, Usage
 from agentd.agent.events import Entry, Event
 from agentd.agent.ids import (
@@ -23,6 +24,7 @@ from agentd.agent.ids import (
     SessionId,
 )
 from agentd.agent.message import AssistantMessage, ModelErrorKind, StopReason, ToolUse
+from agentd.agent.permission import Decision, Judgement, Labels, Rule
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 from agentd.runtime.watch import CallProgress, Delta
 from agentd.services import convert_event
@@ -33,6 +35,7 @@ from tests.unit.services.anything import anything
 PAYLOADS = event_pb2.Event.DESCRIPTOR.oneofs_by_name["payload"].fields
 RUN = RunIdentity(RunKey(7), Namespace("default"), RunId("r-1"), AgentId("helper"), None)
 CALL = CallId("c1-2")
+APPROVAL = ApprovalId("p1-7-c1-2")
 KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -83,8 +86,28 @@ FULL: list[tuple[Event, dict[str, Any]]] = [
             "p/m",
             tools=(events.GrantedTool("w/t", "t", "d", EffectClass.READ_ONLY),),
             previous_run=RunId("q"),
+            layers=((Rule(Decision.ASK, "tool.use:*", Labels(private=True), outward=True),),),
+            labels=Labels(untrusted=True),
+            workspace="/secret",
         ),
-        {"model": "p/m", "tools": ["toolsets/w/tools/t"], "previous_run": "runs/q"},
+        {
+            "model": "p/m",
+            "tools": ["toolsets/w/tools/t"],
+            "previous_run": "runs/q",
+            "layers": [
+                {
+                    "rules": [
+                        {
+                            "decision": "DECISION_ASK",
+                            "permission": "tool.use:*",
+                            "after_private": True,
+                            "outward": True,
+                        }
+                    ]
+                }
+            ],
+            "untrusted": True,
+        },
     ),
     (
         events.RunWaiting(events.WaitReason.HOST, "w/t"),
@@ -148,7 +171,15 @@ FULL: list[tuple[Event, dict[str, Any]]] = [
             2,
             AssistantMessage("text", (ToolUse("ref", "forecast", '{"a":1}'),), '{"secret":1}'),
             StopReason.TOOL_USE,
-            (events.RequestedCall(CALL),),
+            (
+                events.RequestedCall(
+                    CALL,
+                    judgement=Judgement(
+                        Decision.ALLOW, ("tool.use:w/t",), "tool.use:w/t", "r", granted=True
+                    ),
+                    seen=Labels(untrusted=True),
+                ),
+            ),
             ModelUsage(1, 2, 3, 4, 5),
         ),
         {
@@ -156,7 +187,19 @@ FULL: list[tuple[Event, dict[str, Any]]] = [
             "attempt": 2,
             "text": "text",
             "calls": [
-                {"call": "runs/r-1/calls/c1-2", "tool": "forecast", "arguments_json": '{"a":1}'}
+                {
+                    "call": "runs/r-1/calls/c1-2",
+                    "tool": "forecast",
+                    "arguments_json": '{"a":1}',
+                    "verdict": {
+                        "decision": "DECISION_ALLOW",
+                        "needs": ["tool.use:w/t"],
+                        "need": "tool.use:w/t",
+                        "rule": "r",
+                        "after_untrusted": True,
+                        "granted": True,
+                    },
+                }
             ],
             "stop_reason": "STOP_REASON_TOOL_USE",
             "usage": {
@@ -239,6 +282,28 @@ FULL: list[tuple[Event, dict[str, Any]]] = [
             },
         },
     ),
+    (
+        events.ApprovalRequested(APPROVAL, CALL, "abc"),
+        {
+            "approval": "approvals/p1-7-c1-2",
+            "call": "runs/r-1/calls/c1-2",
+            "arguments_sha256": "abc",
+        },
+    ),
+    (
+        events.ApprovalDecided(
+            APPROVAL, CALL, ApprovalState.ALLOWED, "why", ApprovalScope.RUN, "{}", "uid 7"
+        ),
+        {
+            "approval": "approvals/p1-7-c1-2",
+            "call": "runs/r-1/calls/c1-2",
+            "decision": "APPROVAL_STATE_ALLOWED",
+            "reason": "why",
+            "scope": "APPROVAL_SCOPE_RUN",
+            "edited_arguments_json": "{}",
+            "decided_by": "uid 7",
+        },
+    ),
 ]
 
 
@@ -285,6 +350,7 @@ def check(payload: Any, field: FieldDescriptor, value: Any) -> None:
         "call",
         "parent_run",
         "previous_run",
+        "approval",
     ):
         assert shown.endswith(f"s/{value}")
     elif isinstance(value, int | str):

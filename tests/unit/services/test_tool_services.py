@@ -20,7 +20,7 @@ FORECAST = tool_pb2.Tool(
     timeout=Duration(seconds=30),
     reconcile=True,
     simulate=True,
-    permissions=["net.connect:example.com:443"],
+    permissions=["process.exec:weather"],
 )
 
 
@@ -196,10 +196,10 @@ async def test_a_host_that_connects_again_replaces_itself(tmp_path: Path) -> Non
 
 async def test_shows_tools(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
-        other = tool_pb2.Tool(name="toolsets/files/tools/Read_me")
+        other = tool_pb2.Tool(name="toolsets/papers/tools/Read_me")
         async with (
             home.host(offer()) as stream,
-            home.host(offer(host="h-2", toolset="toolsets/files", tools=[other])) as second,
+            home.host(offer(host="h-2", toolset="toolsets/papers", tools=[other])) as second,
         ):
             await anext(stream)
             await anext(second)
@@ -221,7 +221,7 @@ async def test_shows_tools(tmp_path: Path) -> None:
                 if not token:
                     break
             assert names == [other.name, FORECAST.name]
-            filtered = tool_service_pb2.ListToolsRequest(toolset="toolsets/files")
+            filtered = tool_service_pb2.ListToolsRequest(toolset="toolsets/papers")
             (read,) = (await home.tools.ListTools(filtered, CALLER)).tools
             assert read.effect == tool_pb2.EFFECT_CLASS_IRREVERSIBLE
             assert read.timeout.seconds == 600
@@ -267,8 +267,9 @@ def named(name: str = "forecast", **fields: Any) -> tool_pb2.Tool:
         ({"tools": [named(), named("b", effect=99)]}, "tools[1].effect"),
         ({"tools": [named(timeout=Duration())]}, "tools[0].timeout"),
         ({"tools": [named(timeout=Duration(seconds=-1))]}, "tools[0].timeout"),
-        ({"tools": [named(permissions=["a", ""])]}, "tools[0].permissions[1]"),
-        ({"tools": [named(permissions=["a"] * 257)]}, "tools[0].permissions"),
+        ({"tools": [named(permissions=["fs.read:/a", ""])]}, "tools[0].permissions[1]"),
+        ({"tools": [named(permissions=["fs.fly:/a"])]}, "tools[0].permissions[0]"),
+        ({"tools": [named(permissions=["fs.read:/a"] * 257)]}, "tools[0].permissions"),
         ({"tools": [named(input_schema_json="{")]}, "tools[0].input_schema_json"),
         ({"tools": [named(input_schema_json="[]")]}, "tools[0].input_schema_json"),
         (

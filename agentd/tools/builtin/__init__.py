@@ -1,0 +1,1 @@
+"""The tools of the daemon itself: files, commands and pages."""

@@ -1,0 +1,1 @@
+"""Run programs so that they reach only what was granted."""
