@@ -52,6 +52,7 @@ class Verb(IntEnum):
     STREAM = 4
     NEXT = 5
     CANCEL = 6
+    FREE = 7
 
 
 class Kind(IntEnum):
@@ -69,7 +70,7 @@ class Ask:
 
     verb: Verb
     id: int = 0
-    """The client, or the stream for NEXT and CANCEL."""
+    """The client, or the stream for NEXT, CANCEL and FREE."""
     name: str = ""
     """The address for OPEN; the method's full name for CALL and STREAM."""
     data: bytes = b""
@@ -126,6 +127,9 @@ def perform(ask: Ask) -> Answer:
             case Verb.NEXT:
                 return _streams.get(ask.id).next(ask.timeout_ms)
             case Verb.CANCEL:
+                _streams.get(ask.id).end(Answer(Kind.END))
+                return Answer(Kind.DONE)
+            case Verb.FREE:
                 _streams.take(ask.id).end(Answer(Kind.END))
                 return Answer(Kind.DONE)
             case _:
