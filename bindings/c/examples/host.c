@@ -11,16 +11,16 @@ static const char MANIFEST[] =
     "\"EFFECT_CLASS_READ_ONLY\",\"inputSchemaJson\":\"{\\\"type\\\":\\\"object\\\"}\"}]}";
 #define RUN "{\"run\":{\"goal\":\"How much is 19 and 23?\",\"tools\":[\"math/*\"]}}"
 
-static void must(agentd_status status, agentd_error *error) {
+static void must(agentd_status status, agentd_error **error) {
   if (status != AGENTD_FAILED) return;
-  fprintf(stderr, "%s: %s\n", agentd_error_reason(error), agentd_error_message(error));
+  fprintf(stderr, "%s: %s\n", agentd_error_reason(*error), agentd_error_message(*error));
   exit(1);
 }
 
 static agentd_reply *call(agentd_client *client, const char *method, const char *request) {
   agentd_error *error;
   agentd_reply *reply;
-  must(agentd_call(client, method, request, strlen(request), 60000, &reply, &error), error);
+  must(agentd_call(client, method, request, strlen(request), 60000, &reply, &error), &error);
   return reply;
 }
 
@@ -55,17 +55,17 @@ int main(int argc, char **argv) {
   agentd_reply *reply;
   agentd_error *error;
   options.settings = argc > 2 ? argv[2] : NULL;
-  must(agentd_open(argc > 1 ? argv[1] : "embedded:state", &options, &client, &error), error);
+  must(agentd_open(argc > 1 ? argv[1] : "embedded:state", &options, &client, &error), &error);
   must(agentd_stream_open(client, "agentd.v1.ToolHostService/WatchCalls", MANIFEST,
-                          strlen(MANIFEST), &calls, &error), error);
-  must(agentd_stream_next(calls, 10000, &reply, &error), error); /* the welcome: we are known */
+                          strlen(MANIFEST), &calls, &error), &error);
+  must(agentd_stream_next(calls, 10000, &reply, &error), &error); /* the welcome: we are known */
   agentd_reply_free(reply);
   reply = call(client, "agentd.v1.RunService/CreateRun", RUN);
   snprintf(get, sizeof get, "{\"name\":\"%s\"}",
            field(agentd_reply_data(reply, NULL), "\"name\"", run, sizeof run));
   while (!strstr(state, "SUCCEEDED") && !strstr(state, "FAILED")) {
     agentd_reply_free(reply);
-    must(agentd_stream_next(calls, 100, &reply, &error), error);
+    must(agentd_stream_next(calls, 100, &reply, &error), &error);
     work(client, agentd_reply_data(reply, NULL)); /* of a reply that is NULL: "" */
     agentd_reply_free(reply);
     reply = call(client, "agentd.v1.RunService/GetRun", get);
