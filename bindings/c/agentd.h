@@ -19,7 +19,8 @@
  * went well, AGENTD_FAILED when not. Zero is never returned, so test for `== AGENTD_OK`, not for
  * non-zero. Every such function takes an `agentd_error **` last, which may be NULL; it is set to
  * NULL, and at a failure to an error object that is yours to free. Other results are set to NULL
- * at a failure. There is no errno and no "last error".
+ * at a failure. There is no errno and no "last error". (In `check(agentd_open(..., &error), error)` a
+ * compiler may read `error` before it is set: test the status first, or pass `&error` on.)
  *
  * HANDLES. Clients, streams, replies and errors are opaque numbers dressed as pointers: never read
  * through one. Each is ended by the one function that its comment names. Ending NULL, or a handle

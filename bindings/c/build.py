@@ -1,8 +1,8 @@
 """Build libagentd for the Python that runs this: `python bindings/c/build.py`.
 
-It installs `lib/libagentd.so.1`, `include/agentd.h` and `lib/pkgconfig/agentd.pc` below --prefix, by
-default the virtual environment of this Python. Needs a C compiler, cffi (the extra `c`), and a Python
-with its headers and its shared library; it downloads nothing.
+It installs `lib/libagentd.so.1`, `include/agentd.h` and `lib/pkgconfig/agentd.pc` below --prefix,
+by default the virtual environment of this Python. Needs a C compiler, cffi (the extra `c`), and a
+Python with its headers and its shared library; it downloads nothing.
 """
 
 import argparse
@@ -57,8 +57,8 @@ def python_library() -> tuple[list[str], str]:
     name = f"python{values['LDVERSION']}"
     if not any((folder / f"lib{name}.so").exists() for folder in folders):
         raise SystemExit(
-            f"this Python has no shared library lib{name}.so: on Debian, apt install libpython3-dev;"
-            " elsewhere, build Python with --enable-shared"
+            f"this Python has no shared library lib{name}.so: on Debian, apt install"
+            " libpython3-dev; elsewhere, build Python with --enable-shared"
         )
     return [str(folder) for folder in folders], name
 
