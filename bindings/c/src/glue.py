@@ -1,4 +1,4 @@
-"""Carries what C asks to agentd.native, and back what that answers. libagentd.so holds this text."""
+"""Carries what C asks to agentd.native and back what that answers. libagentd.so holds this text."""
 
 from typing import Any
 

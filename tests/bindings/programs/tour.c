@@ -42,7 +42,7 @@ static void misuse(agentd_client *client) {
 }
 
 static void calls(agentd_client *client) {
-  agentd_reply *reply = call(client, GET_INFO, "{}");
+  agentd_reply *reply = call(client, GET_INFO, "{}"), *another;
   agentd_error *error;
   size_t size;
   const char *data = agentd_reply_data(reply, &size);
@@ -50,7 +50,11 @@ static void calls(agentd_client *client) {
   agentd_reply_free(reply);
   agentd_reply_free(reply);
   CHECK(agentd_reply_data(reply, &size)[0] == 0 && size == 0);
-  agentd_reply_free(call(client, "/" GET_INFO, ""));
+  /* A reply that takes the place of an ended one is not ended by the old handle. */
+  another = call(client, "/" GET_INFO, "");
+  agentd_reply_free(reply);
+  CHECK(agentd_reply_data(another, NULL)[0] == '{');
+  agentd_reply_free(another);
   CHECK(agentd_call(client, GET_RUN, "{}", 2, 1000, &reply, NULL) == AGENTD_FAILED);
   CHECK(reply == NULL);
   must(agentd_call(client, GET_INFO, "{}", 2, -1, &reply, &error), &error);
