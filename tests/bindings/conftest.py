@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bindings.kit import Kit, need_build
+from tests.bindings.kit import Kit, lacking
 
 SCRIPT = {
     "conversations": [
@@ -23,18 +23,23 @@ SCRIPT = {
 }
 
 
+def built(prefix: Path, *, sanitized: bool) -> Kit:
+    """Build the library, or skip the test with a sentence that says for want of what."""
+    if why := lacking():
+        pytest.skip(why)
+    return Kit.build(prefix, sanitized=sanitized)
+
+
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """The library as users build it."""
-    need_build()
-    return Kit.build(tmp_path_factory.mktemp("library"))
+    return built(tmp_path_factory.mktemp("library"), sanitized=False)
 
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """The library with AddressSanitizer in it and in its programs."""
-    need_build()
-    return Kit.build(tmp_path_factory.mktemp("sanitized"), sanitized=True)
+    return built(tmp_path_factory.mktemp("sanitized"), sanitized=True)
 
 
 @pytest.fixture

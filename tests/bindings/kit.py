@@ -31,15 +31,17 @@ def need(tool: str, package: str) -> None:
         pytest.skip(f"{tool} is not installed: on Debian, apt install {package}")
 
 
-def need_build() -> None:
-    """Skip the test unless libagentd can be built here."""
-    need("cc", "gcc libc6-dev")
+def lacking() -> str:
+    """Return what libagentd cannot be built for want of here; empty when it can."""
+    if shutil.which("cc") is None:
+        return "there is no C compiler: on Debian, apt install gcc libc6-dev"
     if importlib.util.find_spec("cffi") is None:
-        pytest.skip("cffi is not installed: pip install '.[dev]'")
+        return "cffi is not installed: pip install '.[dev]'"
     name = f"libpython{sysconfig.get_config_var('LDVERSION')}.so"
     folders = [sysconfig.get_config_var(key) for key in ("LIBDIR", "LIBPL")]
     if not any((Path(folder) / name).exists() for folder in folders if folder):
-        pytest.skip(f"this Python has no {name}: on Debian, apt install libpython3-dev")
+        return f"this Python has no {name}: on Debian, apt install libpython3-dev"
+    return ""
 
 
 def environment(prefix: Path, paths: Sequence[str]) -> None:
