@@ -1,4 +1,4 @@
-"""libagentd as C programs meet it: what it exports, what it needs, and how it fails."""
+"""The C library as programs meet it: what it exports, what it needs, and how it fails."""
 
 import os
 import re
@@ -22,6 +22,8 @@ from tests.bindings.kit import (
     tree_paths,
 )
 from tests.e2e.daemon import Home, daemon
+from tests.tidy.test_readme import marked
+from tests.tidy.tree import ROOT
 
 MEMORY_GROWTH_KIB = 8 * 1024
 """What 900 openings may leave: measured 2 MiB, of which a leak of 10 KiB each would make 11."""
@@ -250,6 +252,14 @@ def test_the_example_in_c(kit: Kit, embedded: str, settings: str) -> None:
     assert len((EXAMPLES / "host.c").read_text("utf-8").splitlines()) < 80
     program = kit.compile(EXAMPLES / "host.c")
     said(execute([str(program), embedded, settings], {}), '"output":"It is 42."')
+
+
+def test_the_commands_of_the_readme(kit: Kit, embedded: str, settings: str) -> None:
+    need("pkg-config", "pkg-config")
+    lines = marked("c").replace("$PWD/.venv", ".venv").replace(".venv", str(kit.prefix))
+    lines = lines.replace("embedded:state", f"{embedded} '{settings}'")
+    shell = execute(["sh", "-euc", f"cd '{ROOT}'\n{lines}"], {"PATH": os.environ["PATH"]})
+    said(shell, '"output":"It is 42."')
 
 
 def test_the_example_in_ruby(kit: Kit, embedded: str, settings: str) -> None:
