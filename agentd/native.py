@@ -32,6 +32,8 @@ EMBEDDED = "embedded:"
 """How the address of a daemon in this process begins; the directory of its state follows."""
 READ_AHEAD = 16
 """How many messages of a stream may wait for the host."""
+LONGEST_MS = 10 * 365 * 86_400_000
+"""A timeout beyond this is none."""
 CLOSE_TIMEOUT_S = 60.0
 """When a client that is being closed is left to itself."""
 DEADLINE_EXCEEDED = 4
@@ -216,7 +218,7 @@ class _Stream:
         if self._end is not None:
             return self._end
         try:
-            answer = self._arrived.get(timeout=None if timeout_ms < 0 else timeout_ms / 1000)
+            answer = self._arrived.get(timeout=_seconds(timeout_ms))
         except Empty:
             return Answer(Kind.TIMEOUT)
         if self._end is not None:  # it was ended while we waited
@@ -310,11 +312,16 @@ class _Client:
             raise _closed("client")
 
 
+def _seconds(timeout_ms: int) -> float | None:
+    """Return a timeout as Python takes it. Beyond some time the clocks below overflow."""
+    return None if timeout_ms < 0 or timeout_ms > LONGEST_MS else timeout_ms / 1000
+
+
 async def _bounded(
     methods: Methods, name: str, data: bytes, encoding: Encoding, timeout_ms: int
 ) -> bytes:
     try:
-        async with asyncio.timeout(None if timeout_ms < 0 else timeout_ms / 1000):
+        async with asyncio.timeout(_seconds(timeout_ms)):
             return await methods.call(name, data, encoding)
     except TimeoutError:
         error = Unavailable(Reason.UNREACHABLE, f"no answer within {timeout_ms} ms")

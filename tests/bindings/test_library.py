@@ -151,6 +151,12 @@ def test_a_run_goes_on_after_its_host_was_killed(kit: Kit, embedded: str, settin
     said(kit.run("host_death", embedded, settings, "await"), '"output":"I lived"')
 
 
+def test_a_host_may_forget_to_close(kit: Kit, embedded: str) -> None:
+    """It ends as it would have, and the directory is free."""
+    for _ in range(5):
+        said(kit.run("probe", embedded, "forget"), "answered: {")
+
+
 def test_a_directory_in_use_names_its_holder(kit: Kit, embedded: str) -> None:
     directory = embedded.removeprefix("embedded:")
     holder = subprocess.Popen(

@@ -1,4 +1,5 @@
-/* probe.c: open an ADDRESS and say how that went, without expecting anything. */
+/* probe.c: open an ADDRESS and say how that went, without expecting anything. A second argument has
+ * it forget to close, with a stream open. */
 #include "check.h"
 
 int main(int argc, char **argv) {
@@ -13,7 +14,12 @@ int main(int argc, char **argv) {
   if (status == AGENTD_OK) {
     printf("answered: %s\n", agentd_reply_data(reply, NULL));
     agentd_reply_free(reply);
-    agentd_close(client);
+    if (argc < 3) {
+      agentd_close(client);
+    } else {
+      agentd_stream *stream;
+      must(agentd_stream_open(client, WATCH, "{}", 2, &stream, &error), &error);
+    }
     return 0;
   }
   printf("%d %d %s: %s\n", (int)status, (int)agentd_error_code(error), agentd_error_reason(error),

@@ -1,5 +1,6 @@
-/* threads.c: eight threads with a thousand calls each at one ADDRESS, beside a stream that two more
- * threads pull until it is cancelled. */
+/* threads.c: eight threads that open something at once, before anything else has; then, by a client
+ * whose opener has ended, eight threads with a thousand calls each at one ADDRESS, beside a stream that
+ * two more threads pull until it is cancelled. */
 #include <pthread.h>
 
 #include "check.h"
@@ -8,6 +9,13 @@ enum { THREADS = 8, CALLS = 1000, PULLERS = 2 };
 
 static agentd_client *client;
 static agentd_stream *stream;
+
+static void *opener(void *address) {
+  agentd_client *another = open_client("unix:/nobody", NULL);
+  if (address) client = open_client((const char *)address, NULL);
+  agentd_close(another);
+  return NULL;
+}
 
 static void *caller(void *unused) {
   int number;
@@ -40,7 +48,9 @@ int main(int argc, char **argv) {
   agentd_error *error;
   int number;
   CHECK(argc > 1);
-  client = open_client(argv[1], NULL);
+  for (number = 0; number < THREADS; number++)
+    CHECK(pthread_create(&callers[number], NULL, opener, number ? NULL : argv[1]) == 0);
+  for (number = 0; number < THREADS; number++) pthread_join(callers[number], NULL);
   must(agentd_stream_open(client, WATCH, "{}", 2, &stream, &error), &error);
   for (number = 0; number < PULLERS; number++)
     CHECK(pthread_create(&pullers[number], NULL, puller, NULL) == 0);

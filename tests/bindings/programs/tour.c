@@ -70,7 +70,9 @@ static void refusals(agentd_client *client) {
          "MALFORMED_REQUEST");
   expect(agentd_call(client, "agentd.v1.No/Such", "{}", 2, 9000, &reply, &error), &error, 12,
          "NOT_IMPLEMENTED");
-  expect(agentd_call(client, WATCH, "{}", 2, 9000, &reply, &error), &error, 3,
+  expect(agentd_call(client, "\377\376", "{}", 2, 9000, &reply, &error), &error, 12,
+         "NOT_IMPLEMENTED");
+  expect(agentd_call(client, WATCH, "{}", 2, INT64_MAX, &reply, &error), &error, 3,
          "MALFORMED_REQUEST");
   CHECK(agentd_call(client, GET_RUN, "{\"name\":\"runs/none\"}", 20, 9000, &reply, &error) ==
         AGENTD_FAILED);
@@ -103,7 +105,7 @@ static void streams(agentd_client *client) {
   expect(agentd_stream_next(stream, 0, &reply, &error), &error, 3, "LIBRARY_MISUSE");
   /* A refusal comes with the first message, and again with each further one. */
   must(agentd_stream_open(client, WATCH, "{\"afterRevision\":999999}", 24, &stream, &error), &error);
-  expect(agentd_stream_next(stream, 9000, &reply, &error), &error, 11, "FUTURE_REVISION");
+  expect(agentd_stream_next(stream, INT64_MAX, &reply, &error), &error, 11, "FUTURE_REVISION");
   expect(agentd_stream_next(stream, 9000, &reply, &error), &error, 11, "FUTURE_REVISION");
   agentd_stream_free(stream);
   must(agentd_stream_open(client, GET_RUN, "{}", 2, &stream, &error), &error);
