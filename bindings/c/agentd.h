@@ -42,8 +42,8 @@
  * agentd_open and stays until the process ends; unloading the library is not supported. It uses the
  * Python environment that the library is installed in, else the one it was built with, and neither
  * PATH nor a PYTHON... variable. If Python or a package is missing, agentd_open fails with the
- * reason LIBRARY_UNUSABLE and says what is missing. It takes about 40 MB of memory, 60 for a daemon
- * in this process, and 64-bit pointers.
+ * reason LIBRARY_UNUSABLE and says what is missing. It takes about 40 MB of memory, 45 with
+ * a daemon inside, and 64-bit pointers.
  */
 #ifndef AGENTD_H
 #define AGENTD_H

@@ -22,7 +22,7 @@ import cffi
 HERE = Path(__file__).resolve().parent
 SOURCES = ("agentd.c", "handles.c", "python.c")
 HEADER = HERE / "agentd.h"
-STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter")
+STRICT = ("-std=gnu11", "-Wall", "-Wextra")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-omit-frame-pointer")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd import __version__
 from tests.bindings.kit import (
     EXAMPLES,
     PROGRAMS,
@@ -48,6 +49,12 @@ def test_it_exports_the_functions_of_its_header_and_nothing_else(kit: Kit) -> No
     exported = set(re.findall(r" T (\w+)@@agentd_1$", listed, re.MULTILINE))
     assert exported == declared()
     assert len(re.findall(r" [A-Z] ", listed)) == len(exported) + 1  # and the version itself
+
+
+def test_the_header_has_the_version_of_the_package() -> None:
+    [number] = re.findall(r"VERSION_NUMBER (\d+)", (C / "agentd.h").read_text("utf-8"))
+    major, minor, patch = map(int, __version__.split("."))
+    assert int(number) == major * 10_000 + minor * 100 + patch
 
 
 def test_pkg_config_knows_how_to_use_it(kit: Kit, embedded: str) -> None:

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agentd.h"
 #include "handles.h"
 
 #ifndef AGENTD_PYTHON
@@ -126,7 +127,7 @@ static enum python_state prepare(char *fault, size_t size) {
     snprintf(fault, size, "the embedded Python has no usable cffi; standard error may say more");
     return PYTHON_UNUSABLE;
   }
-  ready = answer.kind == AGENTD_VERB_OPEN; /* 1: done */
+  ready = answer.kind == AGENTD_OK;
   if (!ready) snprintf(fault, size, "%s", answer.message);
   answer_release(&answer);
   return ready ? PYTHON_READY : PYTHON_UNUSABLE;
