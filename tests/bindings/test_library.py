@@ -52,9 +52,9 @@ def test_it_exports_the_functions_of_its_header_and_nothing_else(kit: Kit) -> No
 
 
 def test_the_header_has_the_version_of_the_package() -> None:
-    [number] = re.findall(r"VERSION_NUMBER (\d+)", (C / "agentd.h").read_text("utf-8"))
-    major, minor, patch = map(int, __version__.split("."))
-    assert int(number) == major * 10_000 + minor * 100 + patch
+    [digits] = re.findall(r"VERSION_NUMBER (\d+)", (C / "agentd.h").read_text("utf-8"))
+    number = int(digits)
+    assert f"{number // 10_000}.{number // 100 % 100}.{number % 100}" == __version__
 
 
 def test_pkg_config_knows_how_to_use_it(kit: Kit, embedded: str) -> None:
