@@ -18,8 +18,10 @@ import grpc
 import uvloop
 
 from agentd import __version__, log
+from agentd.agent.ids import Namespace, check_id
 from agentd.agent.message import ModelInfo
 from agentd.carriers.grpc import GrpcCarrier, GrpcLimits
+from agentd.carriers.inprocess import InProcessCarrier
 from agentd.carriers.relay import (
     Relay,
     adopt,
@@ -40,6 +42,7 @@ from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
+from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
@@ -132,10 +135,33 @@ class Daemon:
             carriers = await self._carry(stack, table, listener, inner)
             self._handle_signals()
             spare_the_collector()
-            _log.info("ready", version=__version__, **self._places())
+            state = str(config.state.directory)
+            _log.info("ready", version=__version__, socket=str(config.server.socket), state=state)
             self._notifier.ready(f"serving {config.server.socket}")
             await self._stop.wait()
             await self._go_down(runtime, carriers)
+
+    @asynccontextmanager
+    async def inside(self) -> AsyncIterator[InProcessCarrier]:
+        """Serve the program that this process is, for as long as the context lasts: without a
+        socket, a signal's handler or a service manager. Raises AgentdError when it cannot start.
+
+        At the end effects in progress have until `server.drain_timeout_s`; what has not ended goes
+        on at the next start.
+        """
+        self._notifier = Notifier()
+        server = self._config.server
+        caller = Caller(
+            Namespace(check_id(self._config.client.namespace, "client.namespace")),
+            os.getuid(),
+            os.getpid(),
+        )
+        async with self._runtime() as runtime:
+            table = method_table(self._services(runtime))
+            carrier = InProcessCarrier(table, caller, max_message_bytes=server.max_message_bytes)
+            yield carrier
+            carrier.close()
+            await runtime.scheduler.drain(server.drain_timeout_s)
 
     # Building.
 
@@ -320,10 +346,6 @@ class Daemon:
     def _configure_log(self, config: Config) -> None:
         redact = self._secrets.redact if self._secrets.any else None
         log.configure(level=config.log.level, format=config.log.format, redact=redact)
-
-    def _places(self) -> dict[str, str]:
-        server = self._config.server
-        return {"socket": str(server.socket), "state": str(self._config.state.directory)}
 
 
 def serve(

@@ -18,9 +18,9 @@ from agentd.carriers.grpc_standard import (
     Handler,
     HealthService,
     Reflection,
-    StatusError,
     health_table,
 )
+from agentd.carriers.payload import StatusError
 from agentd.carriers.relay import identify
 from agentd.errors import AgentdError, Denied, Reason, Unavailable, Unsupported
 from agentd.services.caller import Caller, Transport

@@ -8,6 +8,7 @@ import grpc
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2
 
+from agentd.carriers.payload import StatusError
 from agentd.services.caller import Caller
 from agentd.services.registry import Method, method_table
 
@@ -24,14 +25,6 @@ _REFLECTION = {
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
     for version in ("v1", "v1alpha")  # the two differ in name only
 }
-
-
-class StatusError(Exception):
-    """An error of a standard service, whose codes are its own protocol's and not agentd's."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.message)
-        self.status = status
 
 
 class HealthService:

@@ -58,9 +58,7 @@ def show(settings: Settings, name: str, output: str) -> None:
         write_line(to_json(found))
 
 
-@tools.command(
-    examples='agentd tools host folder.py\nagentd run --use "folder/*" "Tidy up"'
-)
+@tools.command(examples='agentd tools host folder.py\nagentd run --use "folder/*" "Tidy up"')
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--toolset", default="", metavar="NAME", help="[default: made from the file's name]")
 @click.option("--host", default="", metavar="ID", help="An id to keep over restarts.")

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 
 import uvloop
 
-from tests.benchmarks import fanout, growth, hosts, memory, recovery, report, rpc, start, steps
+from tests.benchmarks import (
+    c_abi,
+    fanout,
+    growth,
+    hosts,
+    memory,
+    recovery,
+    report,
+    rpc,
+    start,
+    steps,
+)
 from tests.benchmarks.harness import Result, Row, measure_rows
 from tests.benchmarks.machine import versions
 from tests.benchmarks.peers import limits, runtimes
@@ -19,6 +30,7 @@ ROWS: Sequence[Row] = (
     *rpc.ROWS,
     *fanout.ROWS,
     *hosts.ROWS,
+    *c_abi.ROWS,
     *start.ROWS,
     *memory.ROWS,
     *recovery.ROWS,

@@ -14,6 +14,7 @@ LAZY = {
     "agentd/config/": "a start without a file need not pay for the parsers: 4 ms",
     "agentd/daemon.py": "the composition root picks adapters, so that extras stay optional",
     "agentd/cli/": "a command pays only for its own imports",
+    "agentd/native.py": "a host of another process's daemon need not pay for a daemon of its own",
     "agentd/context/models/": "a provider's SDK takes most of a second and 66 MB to import",
     "agentd/carriers/grpc_standard.py": "reflection is seldom asked for; a cold start need not pay",
     "agentd/tools/schema.py": "a daemon without tools need not load a schema checker",
@@ -33,8 +34,8 @@ BANNED = {"create_task", "ensure_future", "gather", "shield"}
 QUOTED_TYPE = 80
 """Longer strings are prose, in which a name is not a use."""
 
-PUBLIC_PACKAGES = ("agentd.client",)
-"""What other people import, beside the entry points."""
+PUBLIC_PACKAGES = ("agentd.client", "agentd.native")
+"""What other people import, or libagentd does, beside the entry points."""
 
 
 def product() -> list[Source]:

@@ -99,10 +99,16 @@ def database_path(directory: Path) -> Path:
 def lock_directory(directory: Path) -> int:
     """Return the descriptor whose lock makes this process the owner of the directory.
 
-    Raises Unavailable (UNREACHABLE) naming the pid of the owner when there is one.
+    Raises Unavailable (UNREACHABLE), naming the pid of the owner when there is one, else what is
+    wrong with the directory.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(directory / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"the journal in {directory} cannot be opened: {error}"
+        metadata = {"directory": str(directory)}
+        raise Unavailable(Reason.UNREACHABLE, message, metadata=metadata) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

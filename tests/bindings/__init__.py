@@ -1,0 +1,1 @@
+"""Programs in C and Ruby that use libagentd, built from this tree."""
