@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 import apsw
 import grpc
@@ -54,6 +55,16 @@ MODELS_AGE_S = 1.0
 """How long a list of models is kept: making it looks at files, and clients ask often."""
 
 _log = log.get_logger()
+
+
+class Carrier(Protocol):
+    """A way in."""
+
+    def drain(self) -> None:
+        """Say that nobody should send new work here."""
+
+    async def close(self, grace_s: float) -> None:
+        """End streams at once and other requests after the grace."""
 
 
 class ReloadableModels:
@@ -203,22 +214,39 @@ class Daemon:
         table: Mapping[str, Method],
         listener: socket.socket,
         inner: Path,
-    ) -> list[GrpcCarrier]:
-        """Open the ways in: the relay before the inner socket, and TCP when it is configured."""
+    ) -> list[Carrier]:
+        """Open the ways in: the relay before the inner socket, TCP and HTTP when configured."""
         server = self._config.server
         limits = GrpcLimits(server.max_message_bytes, server.write_timeout_s)
-        carriers = [GrpcCarrier(table, limits=limits)]
-        await carriers[0].start(f"unix:{inner}")
+        local = GrpcCarrier(table, limits=limits)
+        await local.start(f"unix:{inner}")
+        carriers: list[Carrier] = [local]
         group = await stack.enter_async_context(asyncio.TaskGroup())
         relay = group.create_task(Relay(inner).serve(listener))
         stack.callback(relay.cancel)
+        token = self._config.token() if server.tcp or server.http else None
         if server.tcp:
-            token = self._config.token()
             assert token is not None
             tcp = GrpcCarrier(table, limits=limits, token=token.reveal())
             address = await tcp.start(server.tcp)
             _log.info("tcp_open", address=address)
             carriers.append(tcp)
+        if server.http:
+            # A daemon without HTTP pays nothing for it: 5 MB and a tenth of a second.
+            from agentd.carriers.http import HttpCarrier, HttpLimits  # noqa: PLC0415
+
+            assert token is not None
+            http = HttpCarrier(
+                table,
+                token=token.reveal(),
+                limits=HttpLimits(
+                    max_message_bytes=server.max_message_bytes,
+                    write_timeout_s=server.write_timeout_s,
+                ),
+            )
+            address = await http.start(server.http)
+            _log.info("http_open", address=f"http://{address}")
+            carriers.append(http)
         return carriers
 
     # Living.
@@ -264,7 +292,7 @@ class Daemon:
             _log.info("reloaded", needs_restart=restart)
         self._notifier.ready(f"serving {self._config.server.socket}")
 
-    async def _go_down(self, runtime: Runtime, carriers: list[GrpcCarrier]) -> None:
+    async def _go_down(self, runtime: Runtime, carriers: list[Carrier]) -> None:
         """Take no new work, let effects end until the deadline, then end every request."""
         timeout_s = self._config.server.drain_timeout_s
         _log.info("draining", timeout_s=timeout_s)
