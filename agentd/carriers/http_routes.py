@@ -186,10 +186,11 @@ def http_rule(descriptor: MethodDescriptor) -> "annotations_pb2.HttpRule | None"
 def _split(path: str) -> tuple[tuple[str, ...], str]:
     """Return the segments of a path, and its verb."""
     segments = path.removeprefix("/").split("/")
-    last, colon, verb = segments[-1].rpartition(":")
-    if colon:
+    last, _, verb = segments[-1].rpartition(":")
+    if last and verb:
         segments[-1] = last
-    return tuple(segments), verb if colon else ""
+        return tuple(segments), verb
+    return tuple(segments), ""
 
 
 def _decoded(segment: str) -> str:

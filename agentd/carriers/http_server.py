@@ -93,11 +93,6 @@ class Server:
             if connection.transport is not None:
                 connection.transport.abort()
 
-    @property
-    def connection_count(self) -> int:
-        """The connections that are open."""
-        return len(self._state.connections)
-
 
 class _Connection(HttpToolsProtocol):
     """One connection, with a deadline for each stretch in which only its client can act."""

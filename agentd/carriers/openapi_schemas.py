@@ -40,7 +40,7 @@ _WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {
         "type": "string",
-        "pattern": r"^-?[0-9]{1,9}(\.[0-9]{1,9})?s$",
+        "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$",
         "examples": ["1.5s"],
     },
     "google.protobuf.FieldMask": {

@@ -234,7 +234,9 @@ def _query_document(route: Route, query: str) -> dict[str, Any]:
 def _place(document: dict[str, Any], route: Route, key: str, text: str) -> None:
     """Put one parameter where it belongs, such as `filter.runs` into a list within an object."""
     descriptor = route.method.descriptor.input_type
-    *parents, last = key.split(".")
+    *parents, last = parts = key.split(".")
+    if _field(descriptor, parts[0], key).name == route.body:
+        raise invalid_field(key[:80], "is the body of this method")
     for part in parents:
         field = _field(descriptor, part, key)
         if not is_plain(field) or is_list(field):
@@ -242,8 +244,6 @@ def _place(document: dict[str, Any], route: Route, key: str, text: str) -> None:
         descriptor = message_of(field)
         document = document.setdefault(field.name, {})
     field = _field(descriptor, last, key)
-    if field.name == route.body and not parents:
-        raise invalid_field(key[:80], "is the body of this method")
     if is_plain(field) or is_map(field):
         raise invalid_field(key[:80], "does not fit into a query; name its fields with dots")
     value: object = text
