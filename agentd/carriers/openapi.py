@@ -23,6 +23,9 @@ from agentd.carriers.openapi_schemas import (
 from agentd.carriers.transcoding import is_list, is_map, is_plain, message_of
 from agentd.v1.error_reason_pb2 import ErrorReason
 
+_ID = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+"""What an id of any kind fits: those of tools may have capitals and underscores."""
 _ERROR_REFERENCE = {"$ref": "#/components/schemas/Error"}
 _NAMESPACE_REFERENCE = {"$ref": "#/components/parameters/Namespace"}
 _ABOUT = """\
@@ -56,7 +59,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(_schemas(every)),
-            "parameters": {"Namespace": _header(NAMESPACE_KEY, "The namespace to work in.")},
+            "parameters": {"Namespace": _namespace()},
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -148,7 +151,7 @@ def _path(route: Route) -> tuple[str, list[Schema]]:
                 "required": True,
                 "description": f"The last part of `{names[index]}`, or one within it: "
                 f"`{template.segments[index - 1]}/{{{name}}}`.",
-                "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+                "schema": {"type": "string", "pattern": _NAME},
             }
         )
     verb = f":{template.verb}" if template.verb else ""
@@ -183,6 +186,11 @@ def _query_parameter(field: FieldDescriptor, prefix: str) -> Schema:
 
 def _header(name: str, text: str) -> Schema:
     return {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+
+
+def _namespace() -> Schema:
+    parameter = _header(NAMESPACE_KEY, "The namespace to work in. Absent means `default`.")
+    return {**parameter, "schema": {"type": "string", "pattern": _ID}}
 
 
 def _schemas(routes: Iterable[Route]) -> Iterator[tuple[str, Schema]]:
