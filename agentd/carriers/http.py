@@ -3,6 +3,7 @@ server-sent events. Knows no method."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -101,7 +102,7 @@ class HttpCarrier:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=grace_s)
-        self._server.abort()
+        await self._server.close(grace_s)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request: the application that the server calls."""
@@ -112,7 +113,8 @@ class HttpCarrier:
         try:
             await self._answer(exchange)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all end the request
-            await self._fail(error, exchange)
+            with suppress(Gone):
+                await self._fail(error, exchange)
         finally:
             self._calls.discard(task)
 
@@ -124,7 +126,7 @@ class HttpCarrier:
             )
         page = self._pages.get(exchange.path)
         if page in (None, self._openapi) and not bears(
-            exchange.header("authorization").encode(), self._token
+            exchange.header("authorization").encode("latin-1"), self._token
         ):
             raise unauthenticated()
         method = "GET" if exchange.method == "HEAD" else exchange.method
@@ -177,7 +179,10 @@ class HttpCarrier:
 
     async def _fail(self, error: BaseException, exchange: Exchange) -> None:
         """End a request with an error, if somebody is there to read it."""
-        if exchange.gone or exchange.started or isinstance(error, Gone):
+        if exchange.gone or isinstance(error, Gone):
+            await exchange.until_gone()
+            return
+        if exchange.started:
             return  # an answer that has begun is cut off
         if isinstance(error, Refused):
             await exchange.fail(error.status, error.code, error.headers)

@@ -11,7 +11,7 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 
 from agentd.carriers.http_errors import Refused, error_document, error_headers
-from agentd.carriers.http_server import FLOW, stop_waiting
+from agentd.carriers.http_server import CONNECTION, Connection
 from agentd.errors import Exhausted, InvalidRequest, Reason
 
 JSON = "application/json"
@@ -19,14 +19,14 @@ _STANDING = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosn
 
 
 class Gone(Exception):
-    """The client left before its request was whole."""
+    """The client left before its request was whole, or before it had its answer."""
 
 
 class Exchange:
     """A request and its answer."""
 
     def __init__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._scope = scope
+        self._connection: Connection = scope["state"][CONNECTION]
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -111,17 +111,17 @@ class Exchange:
             **(headers or {}),
         }
         encoded = [(key.encode(), value.encode("latin-1")) for key, value in mine.items()]
-        await self._send(
+        await self._put(
             {"type": "http.response.start", "status": int(code), "headers": [*_STANDING, *encoded]}
         )
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of an answer; wait while the client is behind."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        await self._put({"type": "http.response.body", "body": data, "more_body": not last})
 
     def stop_waiting(self) -> None:
         """Write what is left without waiting for a client that is behind."""
-        stop_waiting(self._scope["state"][FLOW])
+        self._connection.stop_waiting()
 
     async def fail(
         self, status: Status, code: HTTPStatus, headers: Mapping[str, str] | None = None
@@ -133,10 +133,27 @@ class Exchange:
             headers={**error_headers(status, code), **(headers or {})},
         )
 
-    async def _watch(self, task: asyncio.Task[Any]) -> None:
+    async def until_gone(self) -> None:
+        """Wait until the server knows, too, that the client is gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
+
+    async def _put(self, message: Mapping[str, Any]) -> None:
+        """Send a message of ASGI. Raises Gone when the connection was closed meanwhile, by a client
+        or because of what it sent."""
+        try:
+            if not self._connection.is_closing:
+                await self._send(message)
+                return
+        except RuntimeError:
+            if not self._connection.is_closing:
+                raise
+        self.gone = True
+        raise Gone
+
+    async def _watch(self, task: asyncio.Task[Any]) -> None:
+        await self.until_gone()
         task.cancel()
 
 

@@ -1,16 +1,17 @@
 """Serve an ASGI application to clients that may be slow, greedy or mad: uvicorn's protocol, with
 limits where it has none. Knows nothing of what is served."""
+# ruff: noqa: D102  (methods of asyncio's protocol and of the parser)
 
 import asyncio
 import functools
 from asyncio import TimerHandle
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import uvicorn
 from google.rpc.status_pb2 import Status
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from agentd.carriers.http_errors import error_document, http_code
@@ -18,8 +19,8 @@ from agentd.errors import InvalidRequest, Reason, Unavailable
 from agentd.services.status import to_status
 
 BACKLOG = 1024
-FLOW = "flow"
-"""Where a request's `state` has the flow of its connection."""
+CONNECTION = "connection"
+"""Where a request's `state` has its connection."""
 
 
 class ServerLimits(msgspec.Struct, frozen=True):
@@ -39,15 +40,24 @@ class ServerLimits(msgspec.Struct, frozen=True):
     """How long a client may take nothing of what is written to it before it is dropped."""
 
 
+class _State(ServerState):
+    """What the connections of a server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied = asyncio.Event()
+        """Set whenever the last connection is gone."""
+
+
 class Server:
     """One listening address and its connections."""
 
     def __init__(self, app: Any, limits: ServerLimits) -> None:
-        self._state = ServerState()
+        self._state = _State()
         config = uvicorn.Config(
             app,
             interface="asgi3",
-            http=_Connection,
+            http=Connection,
             ws="none",
             loop="none",
             lifespan="off",
@@ -58,7 +68,7 @@ class Server:
             timeout_keep_alive=limits.idle_timeout_s,
         )
         config.load()
-        self._connect = functools.partial(_Connection, config, self._state, limits)
+        self._connect = functools.partial(Connection, config, self._state, limits)
         self._server: asyncio.Server | None = None
 
     async def start(self, address: str) -> str:
@@ -87,25 +97,46 @@ class Server:
         for connection in list(self._state.connections):
             connection.shutdown()
 
-    def abort(self) -> None:
-        """Drop every connection that is left."""
+    async def close(self, grace_s: float) -> None:
+        """Wait until each connection has taken what is written to it; drop those that do not."""
+        if self._state.connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._state.emptied.wait()
         for connection in list(self._state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+            assert isinstance(connection, Connection)
+            connection.drop()
 
 
-class _Connection(HttpToolsProtocol):
+class Connection(HttpToolsProtocol):
     """One connection, with a deadline for each stretch in which only its client can act."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, limits: ServerLimits) -> None:
+    def __init__(self, config: uvicorn.Config, state: _State, limits: ServerLimits) -> None:
         super().__init__(config, state, {})
+        self._emptied = state.emptied
         self._limits = limits
+        self._cycles: list[RequestResponseCycle] = []
         self._head_timer: TimerHandle | None = None
         self._head_bytes = 0
         self._stall_timer: TimerHandle | None = None
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self.transport.is_closing()
+
+    def stop_waiting(self) -> None:
+        """Let what is still to be said to a stalled reader be written without waiting for it."""
+        self.flow.resume_writing()
+
+    def drop(self) -> None:
+        """Close at once; what was not written is lost."""
+        self._end_requests()
+        self.transport.abort()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._emptied.clear()
         if len(self.connections) > self._limits.max_connections:
             transport.close()
         self._expect_head()
@@ -114,7 +145,10 @@ class _Connection(HttpToolsProtocol):
         self._head_came()
         self._resume()
         self._unset_keepalive_if_required()
+        self._end_requests()
         super().connection_lost(exc)
+        if not self.connections:
+            self._emptied.set()
 
     def data_received(self, data: bytes) -> None:
         if self.cycle is None or self.cycle.response_complete:
@@ -123,44 +157,52 @@ class _Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_head_bytes:
-                self.transport.abort()
+                self.drop()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"][FLOW] = self.flow
+        self.scope["state"][CONNECTION] = self
 
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
+        going_on = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._cycles = [*going_on, self.cycle]
         if len(self.pipeline) > self._limits.max_pipelined:
-            self.transport.abort()
+            self.drop()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Answer what is no HTTP as other errors are answered."""
+        """Answer what is no HTTP as other errors are answered. An answer in progress is cut."""
         status = _no_http()
         body = error_document(status, http_code(status))
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
-        if self.cycle is None or self.cycle.response_complete:
+        if all(cycle.response_complete for cycle in self._cycles):
             self.transport.write(head.encode() + body)
-        self.transport.close()  # an answer that is in progress ends with it
+        self._end_requests()
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(self._limits.stall_timeout_s, self.transport.abort)
+        self._stall_timer = self.loop.call_later(self._limits.stall_timeout_s, self.drop)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._resume()
 
+    def _end_requests(self) -> None:
+        """Tell those who serve a request that its client is gone: uvicorn tells the last alone."""
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
     def _expect_head(self) -> None:
         if self._head_timer is None:
             self._head_bytes = 0
-            self._head_timer = self.loop.call_later(
-                self._limits.head_timeout_s, self.transport.abort
-            )
+            self._head_timer = self.loop.call_later(self._limits.head_timeout_s, self.drop)
 
     def _head_came(self) -> None:
         if self._head_timer is not None:
@@ -171,11 +213,6 @@ class _Connection(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
-
-
-def stop_waiting(flow: FlowControl) -> None:
-    """Let what is still to be said to a stalled reader be written without waiting for it."""
-    flow.resume_writing()
 
 
 def _no_http() -> Status:

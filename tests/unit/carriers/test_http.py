@@ -284,6 +284,27 @@ async def test_what_is_no_http_is_answered_as_other_errors(garbage: bytes) -> No
         assert (await at.web.get("/v1/info")).status == 200
 
 
+async def test_a_client_that_leaves_ends_a_stream_with_a_request_behind_it() -> None:
+    async with site() as at:
+        _, writer = await at.web.connect()
+        writer.write(at.web.request("GET", "/v1/events:watch") + at.web.request("GET", "/healthz"))
+        await at.events.opened.wait()
+        writer.close()
+        async with asyncio.timeout(10):
+            await at.events.closed.wait()
+
+
+async def test_garbage_behind_a_request_ends_it_and_is_no_fault_of_ours(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with site() as at:
+        path = "/v1/events:watch?afterRevision=3&filter.agent=300000&untilEnded=true"
+        for behind in (b"GARBAGE\r\n\r\n", at.web.request("GET", "/v1/info") + b"GARBAGE\r\n"):
+            await raw(at.web, at.web.request("GET", path) + behind)
+        assert (await at.web.get("/v1/info")).status == 200
+    assert "Traceback" not in capsys.readouterr().out + caplog.text
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -330,8 +351,7 @@ async def test_a_reader_of_nothing_is_dropped_in_the_end() -> None:
         async with at.web.stream(path) as stream:
             async with asyncio.timeout(10):
                 await at.events.closed.wait()
-                while at.carrier._server._state.connections:  # noqa: ASYNC110 - nothing tells of it
-                    await asyncio.sleep(0)
+                await at.carrier._server._state.emptied.wait()
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
                 async for _ in stream.lines():
                     pass
