@@ -1,6 +1,7 @@
 """A daemon over HTTP: runs, hosts and watches, restarts, bad input, and its own description."""
 
 import asyncio
+import json
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
@@ -124,6 +125,25 @@ async def test_a_watch_goes_on_over_restarts_without_gap_or_repeat(
                 listed = [event async for event in client.events()]
     assert [event["revision"] for event in seen] == [str(event.revision) for event in listed]
     assert len([event for event in seen if "runEnded" in event]) == lives
+
+
+async def test_the_doctor_looks_at_it(home: Home) -> None:
+    web = over_http(home)
+    async with daemon(home):
+        assert await doctor(home) == ["ok", f"http://{web.address} answers /readyz with 200"]
+    state, text = await doctor(home)
+    assert state == "warn"
+    assert text.startswith(f"{web.address} does not answer")
+
+
+async def doctor(home: Home) -> list[str]:
+    """Return what the doctor found out about HTTP."""
+    command = (sys.executable, "-m", "agentd", "doctor", "-o", "json")
+    process = await asyncio.create_subprocess_exec(*command, env=home.environment, stdout=PIPE)
+    async with asyncio.timeout(WAIT_S):
+        written, _ = await process.communicate()
+    [found] = [each for each in json.loads(written) if each["subject"] == "http"]
+    return [found["state"], found["text"]]
 
 
 async def test_a_stop_tells_its_watchers_and_ends(home: Home) -> None:
