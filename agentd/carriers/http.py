@@ -42,7 +42,7 @@ class HttpLimits(msgspec.Struct, frozen=True):
     write_timeout_s: float = 30.0
     """How long one response of a stream may wait for its reader."""
     heartbeat_s: float = 15.0
-    """How often a quiet stream says that it is there."""
+    """How often a stream of events says that it is there."""
     server: ServerLimits = ServerLimits()
 
 

@@ -143,14 +143,12 @@ class Exchange:
         """Send a message of ASGI. Raises Gone when the connection was closed meanwhile, by a client
         or because of what it sent."""
         try:
-            if not self._connection.is_closing:
-                await self._send(message)
-                return
+            await self._send(message)
         except RuntimeError:
             if not self._connection.is_closing:
                 raise
-        self.gone = True
-        raise Gone
+            self.gone = True
+            raise Gone from None
 
     async def _watch(self, task: asyncio.Task[Any]) -> None:
         await self.until_gone()

@@ -56,7 +56,6 @@ class Stream:
         self._class = response_class
         self._numbered = _has(response_class.DESCRIPTOR, PROGRESS)
         self._turn = asyncio.Lock()
-        self._wrote = False
 
     @asynccontextmanager
     async def alive(self, heartbeat_s: float) -> AsyncIterator[None]:
@@ -78,7 +77,6 @@ class Stream:
         text, message = write_response(response, self._class)
         async with self._turn:
             await self._begin()
-            self._wrote = True
             await self._exchange.write(self._framed(text, message))
 
     async def end(self) -> None:
@@ -110,15 +108,14 @@ class Stream:
             await self._exchange.start(self._content_type, headers={"connection": "close"})
 
     async def _beat(self, heartbeat_s: float) -> None:
-        """Write a comment whenever nothing else was written for a while."""
+        """Write a comment now and then: somewhere a connection may end unnoticed."""
         await asyncio.sleep(OPEN_AFTER_S)
         async with self._turn:
             await self._begin()
         while True:
-            self._wrote = False
             await asyncio.sleep(heartbeat_s)
             async with self._turn:
-                if not self._wrote and self._content_type == EVENTS:
+                if self._content_type == EVENTS:
                     await self._exchange.write(_HEARTBEAT)
 
 

@@ -112,7 +112,7 @@ async def test_a_stream_fails_the_same_over_http(
     async with web.stream(path) as stream:
         *events, last = [event async for event in stream.events()]
     assert len(events) == sent
-    assert last.kind == "error"
+    assert (last.kind, last.retry) == ("error", "1500")
     assert from_json(last.document["error"]) == expected
 
 

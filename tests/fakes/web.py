@@ -48,6 +48,7 @@ class ServerEvent:
     id: str
     kind: str
     data: str
+    retry: str = ""
 
     @property
     def document(self) -> Any:
@@ -75,7 +76,8 @@ class Streamed:
                 if not name:
                     self.comments.append(value)
             elif "data" in found:
-                yield ServerEvent(found.get("id", ""), found.get("event", "message"), found["data"])
+                kind, retry = found.get("event", "message"), found.get("retry", "")
+                yield ServerEvent(found.get("id", ""), kind, found["data"], retry)
                 found = {}
 
     async def lines(self) -> AsyncIterator[str]:

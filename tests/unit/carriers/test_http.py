@@ -161,6 +161,13 @@ async def test_a_body_without_a_length_is_limited_too() -> None:
         assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+async def test_a_body_that_says_that_it_is_too_large_is_not_waited_for() -> None:
+    async with site(HttpLimits(max_message_bytes=100)) as at:
+        head = {**JSON, "content-length": "101"}
+        answer = await at.web.ask("POST", "/v1/runs/a:cancel", headers=head)
+        assert (answer.status, answer.reason) == (413, "TOO_LARGE")
+
+
 async def test_head_is_get_without_the_body() -> None:
     async with site() as at:
         answer = await at.web.ask("HEAD", "/v1/info")
@@ -286,12 +293,36 @@ async def test_what_is_no_http_is_answered_as_other_errors(garbage: bytes) -> No
 
 async def test_a_client_that_leaves_ends_a_stream_with_a_request_behind_it() -> None:
     async with site() as at:
-        _, writer = await at.web.connect()
+        reader, writer = await at.web.connect()
         writer.write(at.web.request("GET", "/v1/events:watch") + at.web.request("GET", "/healthz"))
-        await at.events.opened.wait()
+        await reader.readuntil(b"\r\n\r\n")
         writer.close()
         async with asyncio.timeout(10):
             await at.events.closed.wait()
+
+
+async def test_too_many_requests_behind_another_end_the_connection() -> None:
+    async with site() as at:
+        reader, writer = await at.web.connect()
+        writer.write(at.web.request("GET", "/v1/events:watch"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(at.web.request("GET", "/healthz") * 20)
+        async with asyncio.timeout(10):
+            await at.events.closed.wait()
+        writer.close()
+
+
+async def test_a_reader_that_is_behind_at_the_end_gets_what_was_written() -> None:
+    path = "/v1/events:watch?afterRevision=1000&filter.agent=100000"
+    async with site() as at, at.web.stream(path) as stream, asyncio.timeout(10):
+        await at.events.opened.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(at.carrier.close(5))
+            await at.events.closed.wait()
+            while at.carrier._streams:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            *_, last = [event async for event in stream.events()]
+        assert reason_of(last.document["error"]) == "DRAINING"
 
 
 async def test_garbage_behind_a_request_ends_it_and_is_no_fault_of_ours(
@@ -365,7 +396,8 @@ async def test_connections_above_the_limit_are_closed() -> None:
         for reader, _ in kept:
             assert (await read_answer(reader)).status == 200
         reader, writer = await at.web.connect()
-        assert await reader.read() == b""
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
         writer.close()
         for _, writer in kept:
             writer.close()
