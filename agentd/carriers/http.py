@@ -3,7 +3,6 @@ server-sent events. Knows no method."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -113,8 +112,7 @@ class HttpCarrier:
         try:
             await self._answer(exchange)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all end the request
-            with suppress(Gone):
-                await self._fail(error, exchange)
+            await self._fail(error, exchange)
         finally:
             self._calls.discard(task)
 
@@ -179,10 +177,7 @@ class HttpCarrier:
 
     async def _fail(self, error: BaseException, exchange: Exchange) -> None:
         """End a request with an error, if somebody is there to read it."""
-        if exchange.gone or isinstance(error, Gone):
-            await exchange.until_gone()
-            return
-        if exchange.started:
+        if exchange.gone or exchange.started or isinstance(error, Gone):
             return  # an answer that has begun is cut off
         if isinstance(error, Refused):
             await exchange.fail(error.status, error.code, error.headers)

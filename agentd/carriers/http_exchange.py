@@ -19,7 +19,7 @@ _STANDING = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosn
 
 
 class Gone(Exception):
-    """The client left before its request was whole, or before it had its answer."""
+    """The client left before its request was whole."""
 
 
 class Exchange:
@@ -111,13 +111,13 @@ class Exchange:
             **(headers or {}),
         }
         encoded = [(key.encode(), value.encode("latin-1")) for key, value in mine.items()]
-        await self._put(
+        await self._send(
             {"type": "http.response.start", "status": int(code), "headers": [*_STANDING, *encoded]}
         )
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of an answer; wait while the client is behind."""
-        await self._put({"type": "http.response.body", "body": data, "more_body": not last})
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     def stop_waiting(self) -> None:
         """Write what is left without waiting for a client that is behind."""
@@ -133,25 +133,10 @@ class Exchange:
             headers={**error_headers(status, code), **(headers or {})},
         )
 
-    async def until_gone(self) -> None:
-        """Wait until the server knows, too, that the client is gone."""
+    async def _watch(self, task: asyncio.Task[Any]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
-
-    async def _put(self, message: Mapping[str, Any]) -> None:
-        """Send a message of ASGI. Raises Gone when the connection was closed meanwhile, by a client
-        or because of what it sent."""
-        try:
-            await self._send(message)
-        except RuntimeError:
-            if not self._connection.is_closing:
-                raise
-            self.gone = True
-            raise Gone from None
-
-    async def _watch(self, task: asyncio.Task[Any]) -> None:
-        await self.until_gone()
         task.cancel()
 
 

@@ -120,11 +120,6 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._stall_timer: TimerHandle | None = None
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether nothing more can be written."""
-        return self.transport.is_closing()
-
     def stop_waiting(self) -> None:
         """Let what is still to be said to a stalled reader be written without waiting for it."""
         self.flow.resume_writing()

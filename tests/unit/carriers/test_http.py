@@ -1,6 +1,7 @@
 """The HTTP carrier over real sockets, with small services behind it."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -323,6 +324,22 @@ async def test_a_reader_that_is_behind_at_the_end_gets_what_was_written() -> Non
                 await asyncio.sleep(0)
             *_, last = [event async for event in stream.events()]
         assert reason_of(last.document["error"]) == "DRAINING"
+
+
+async def test_a_client_that_resets_in_the_middle_is_no_fault_of_ours(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/v1/events:watch?afterRevision=1000&filter.agent=100000&untilEnded=true"
+    async with site() as at, asyncio.timeout(10):
+        for _ in range(20):
+            at.events.closed.clear()
+            async with at.web.stream(path) as stream:
+                await stream.reader.readexactly(1000)
+                stream.writer.transport.abort()  # with what it has not read: a reset
+            await at.events.closed.wait()
+        assert (await at.web.get("/v1/info")).status == 200
+    gc.collect()  # which is when tasks say what nobody heard of them
+    assert "Traceback" not in capsys.readouterr().out + caplog.text
 
 
 async def test_garbage_behind_a_request_ends_it_and_is_no_fault_of_ours(
