@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING, Protocol
 
 import apsw
 import grpc
@@ -30,14 +31,14 @@ from agentd.carriers.relay import (
     make_directory,
     raise_descriptor_limit,
 )
-from agentd.config import Config, load
+from agentd.config import Config, Server, load
 from agentd.context.models.catalogue import Catalogue
 from agentd.errors import AgentdError
 from agentd.lock import lock_socket
 from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.ports import LocalTool, Model
+from agentd.runtime.ports import Clock, LocalTool, Model
 from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.services.agent_service import AgentService
@@ -53,11 +54,24 @@ from agentd.services.tool_service import ToolService
 from agentd.settings import models_settings, runtime_limits, secrets_of
 from agentd.toolbox import Toolbox
 
+if TYPE_CHECKING:
+    from agentd.carriers.http import HttpCarrier
+
 RETENTION_INTERVAL_S = 600.0
 MODELS_AGE_S = 1.0
 """How long a list of models is kept: making it looks at files, and clients ask often."""
 
 _log = log.get_logger()
+
+
+class Carrier(Protocol):
+    """A way in."""
+
+    def drain(self) -> None:
+        """Say that nobody should send new work here."""
+
+    async def close(self, grace_s: float) -> None:
+        """End streams at once and other requests after the grace."""
 
 
 class ReloadableModels:
@@ -205,7 +219,9 @@ class Daemon:
             runtime.local_tools.expect()
             async with runtime.serving(), asyncio.TaskGroup() as group:
                 toolbox = group.create_task(self._toolbox.serve(runtime))
-                keeper = group.create_task(self._keep_journal(journal))
+                keeper = group.create_task(
+                    _keep_journal(journal, config.journal.retention_days, self._clock)
+                )
                 watchdog = group.create_task(self._notifier.watch())
                 try:
                     yield runtime
@@ -240,38 +256,32 @@ class Daemon:
         table: Mapping[str, Method],
         listener: socket.socket,
         inner: Path,
-    ) -> list[GrpcCarrier]:
-        """Open the ways in: the relay before the inner socket, and TCP when it is configured."""
+    ) -> list[Carrier]:
+        """Open the ways in: the relay before the inner socket, TCP and HTTP when configured."""
         server = self._config.server
         limits = GrpcLimits(server.max_message_bytes, server.write_timeout_s)
-        carriers = [GrpcCarrier(table, limits=limits)]
-        await carriers[0].start(f"unix:{inner}")
+        local = GrpcCarrier(table, limits=limits)
+        await local.start(f"unix:{inner}")
+        carriers: list[Carrier] = [local]
         group = await stack.enter_async_context(asyncio.TaskGroup())
         relay = group.create_task(Relay(inner).serve(listener))
         stack.callback(relay.cancel)
+        token = self._config.token() if server.tcp or server.http else None
         if server.tcp:
-            token = self._config.token()
             assert token is not None
             tcp = GrpcCarrier(table, limits=limits, token=token.reveal())
             address = await tcp.start(server.tcp)
             _log.info("tcp_open", address=address)
             carriers.append(tcp)
+        if server.http:
+            assert token is not None
+            http = _http(table, token.reveal(), server)
+            address = await http.start(server.http)
+            _log.info("http_open", address=f"http://{address}")
+            carriers.append(http)
         return carriers
 
     # Living.
-
-    async def _keep_journal(self, journal: SqliteJournal) -> None:
-        """Forget what the retention permits, a bounded stretch at a time."""
-        days = self._config.journal.retention_days
-        while days:
-            before_ms = self._clock.now_ms() - days * 86_400_000
-            after = 0
-            while True:
-                done = await journal.compact(before_ms=before_ms, after=after)
-                after = done.after
-                if not after:
-                    break
-            await asyncio.sleep(RETENTION_INTERVAL_S)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -301,7 +311,7 @@ class Daemon:
             _log.info("reloaded", needs_restart=restart)
         self._notifier.ready(f"serving {self._config.server.socket}")
 
-    async def _go_down(self, runtime: Runtime, carriers: list[GrpcCarrier]) -> None:
+    async def _go_down(self, runtime: Runtime, carriers: list[Carrier]) -> None:
         """Take no new work, let effects end until the deadline, then end every request."""
         timeout_s = self._config.server.drain_timeout_s
         _log.info("draining", timeout_s=timeout_s)
@@ -346,6 +356,29 @@ class Daemon:
     def _configure_log(self, config: Config) -> None:
         redact = self._secrets.redact if self._secrets.any else None
         log.configure(level=config.log.level, format=config.log.format, redact=redact)
+
+
+def _http(table: Mapping[str, Method], token: str, server: Server) -> "HttpCarrier":
+    # Imported here: a daemon without HTTP need not pay 5 MB and a tenth of a second.
+    from agentd.carriers.http import HttpCarrier, HttpLimits  # noqa: PLC0415
+
+    limits = HttpLimits(
+        max_message_bytes=server.max_message_bytes, write_timeout_s=server.write_timeout_s
+    )
+    return HttpCarrier(table, token=token, limits=limits)
+
+
+async def _keep_journal(journal: SqliteJournal, days: int, clock: Clock) -> None:
+    """Forget what the retention permits, a bounded stretch at a time."""
+    while days:
+        before_ms = clock.now_ms() - days * 86_400_000
+        after = 0
+        while True:
+            done = await journal.compact(before_ms=before_ms, after=after)
+            after = done.after
+            if not after:
+                break
+        await asyncio.sleep(RETENTION_INTERVAL_S)
 
 
 def serve(

@@ -2,10 +2,7 @@
 treated alike for all."""
 
 import asyncio
-import hmac
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing, suppress
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Never, TypeAlias
 
 import grpc
@@ -13,7 +10,8 @@ import grpc.aio
 import msgspec
 from google.rpc.status_pb2 import Status
 
-from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace, check_id
+from agentd.agent.ids import DEFAULT_NAMESPACE, Namespace
+from agentd.carriers.credentials import NAMESPACE_KEY, bears, checked_namespace, unauthenticated
 from agentd.carriers.grpc_standard import (
     Handler,
     HealthService,
@@ -21,14 +19,13 @@ from agentd.carriers.grpc_standard import (
     health_table,
 )
 from agentd.carriers.payload import StatusError
+from agentd.carriers.pump import pump
 from agentd.carriers.relay import identify
-from agentd.errors import AgentdError, Denied, Reason, Unavailable, Unsupported
+from agentd.errors import AgentdError, Reason, Unavailable, Unsupported
 from agentd.services.caller import Caller, Transport
-from agentd.services.registry import Method, Response, SlowReader, encode
+from agentd.services.registry import Method, Response, encode
 from agentd.services.status import to_status, unexpected
 
-NAMESPACE_KEY = "agentd-namespace"
-"""The metadata key that names the namespace of a request."""
 DETAILS_KEY = "grpc-status-details-bin"
 """Where gRPC carries a whole `google.rpc.Status`."""
 
@@ -148,11 +145,7 @@ class GrpcCarrier:
     def _find(self, details: grpc.HandlerCallDetails) -> Handler:
         """Return what serves a call; every path has an answer, even if it is only an error."""
         if self._token is not None and not _bears(details.invocation_metadata, self._token):
-            return _refusal(
-                Denied(
-                    Reason.UNAUTHENTICATED, "bring the daemon's token: 'authorization: Bearer …'"
-                )
-            )
+            return _refusal(unauthenticated())
         path = details.method
         found = self._handlers.get(path) or self._reflection.find(path)
         if found is not None:
@@ -196,29 +189,17 @@ class GrpcCarrier:
             self._streams.add(task)
             try:
                 responses = serve(method.parse(data), self._caller(context))
-                await self._pump(responses, context)
+
+                async def write(response: Response) -> None:
+                    await context.write(encode(response))
+
+                await pump(responses, write, timeout_s=self._limits.write_timeout_s)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all end the call
                 await self._fail(error, method, context)
             finally:
                 self._streams.discard(task)
 
         return handle
-
-    async def _pump(self, responses: AsyncGenerator[Response, None], context: Context) -> None:
-        """Write each response; close the generator however the stream ends."""
-        loop, writer = asyncio.get_running_loop(), _Writer()
-        async with aclosing(responses):
-            async for response in responses:
-                # A bare timer: asyncio.timeout costs seven times as much.
-                timer = loop.call_later(self._limits.write_timeout_s, writer.expire)
-                try:
-                    await context.write(encode(response))
-                except asyncio.CancelledError:
-                    if not writer.stops_waiting():
-                        raise
-                    await _cut(responses)
-                finally:
-                    timer.cancel()
 
     async def _fail(self, error: BaseException, method: Method, context: Context) -> Never:
         """End a call with the status of an error."""
@@ -252,27 +233,6 @@ class _Router(grpc.GenericRpcHandler):
         return self._find(handler_call_details)
 
 
-class _Writer:
-    """The task that writes to one reader, and may have to stop waiting for it."""
-
-    __slots__ = ("_late", "_task")
-
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
-        self._late = False
-
-    def expire(self) -> None:
-        """Cancel the task because the reader takes too long."""
-        assert self._task is not None
-        self._late = True
-        self._task.cancel()
-
-    def stops_waiting(self) -> bool:
-        """Whether the task was cancelled for that alone; it then goes on."""
-        assert self._task is not None
-        return self._late and self._task.uncancel() == 0
-
-
 def _refusal(error: AgentdError) -> Handler:
     """Return a handler that answers with an error before it reads any request."""
 
@@ -287,34 +247,13 @@ async def _abort(context: Context, status: Status) -> Never:
     await context.abort(CODES[status.code], status.message, trailing_metadata=details)
 
 
-async def _cut(responses: AsyncGenerator[Response, None]) -> Never:
-    """End a stream whose reader is too slow: its service may say how far the reader came."""
-    slow = SlowReader()
-    with suppress(StopAsyncIteration):
-        await responses.athrow(slow)
-    raise slow
-
-
 def _bears(metadata: Iterable[tuple[str, str | bytes]] | None, token: str) -> bool:
-    """Whether the metadata carries the token, compared in constant time."""
-    expected = f"Bearer {token}".encode()
-    return any(
-        key == "authorization" and hmac.compare_digest(_bytes(value), expected)
-        for key, value in metadata or ()
-    )
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode()
+    """Whether the metadata carries the token."""
+    return any(key == "authorization" and bears(value, token) for key, value in metadata or ())
 
 
 def _namespace(metadata: Iterable[tuple[str, str | bytes]]) -> Namespace:
     for key, value in metadata:
         if key == NAMESPACE_KEY:
-            return _checked_namespace(value if isinstance(value, str) else value.decode("ascii"))
+            return checked_namespace(value if isinstance(value, str) else value.decode("ascii"))
     return DEFAULT_NAMESPACE
-
-
-@lru_cache(maxsize=1024)
-def _checked_namespace(value: str) -> Namespace:
-    return Namespace(check_id(value, NAMESPACE_KEY))

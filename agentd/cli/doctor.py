@@ -76,6 +76,7 @@ def examine(settings: Settings) -> Findings:
     yield Finding("ok", "configuration", f"{count} values are valid")
     yield from _state(settings.config.state.directory)
     yield from _socket(settings.config.server.socket)
+    yield from _http(settings.config.server.http)
     yield from _keys(settings)
     yield from run_async(_daemon(settings))
 
@@ -153,6 +154,28 @@ def _socket(path: Path) -> Findings:
         text = f"{path} belongs to {owner} and does not let you in"
         advice = "ask its owner for server.socket_mode 0660 and its group, or run your own daemon"
         yield Finding("fail", "socket", text, advice)
+
+
+def _http(address: str) -> Findings:
+    if not address:
+        return
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415
+
+    connection = HTTPConnection(address, timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        advice = "start the daemon, or look for who has the address"
+        yield Finding("warn", "http", f"{address} does not answer: {error}", advice)
+    else:
+        text = f"http://{address} answers /readyz with {status}"
+        advice = "wait, or see who has the address"
+        yield (
+            Finding("ok", "http", text) if status == 200 else Finding("warn", "http", text, advice)
+        )
+    finally:
+        connection.close()
 
 
 def _keys(settings: Settings) -> Findings:

@@ -7,6 +7,7 @@ from agentd.cli.base import Command, Settings, pass_settings
 FLAGS = {
     "socket": "server.socket",
     "tcp": "server.tcp",
+    "http": "server.http",
     "state_directory": "state.directory",
     "log_level": "log.level",
 }
@@ -21,6 +22,7 @@ agentd --set server.token_file=/etc/agentd/token serve --tcp 127.0.0.1:7431
 @click.command(cls=Command, examples=EXAMPLES)
 @click.option("--socket", metavar="PATH", help="The Unix socket.")
 @click.option("--tcp", metavar="HOST:PORT", help="A TCP address as well; needs a token.")
+@click.option("--http", metavar="HOST:PORT", help="An address for HTTP; needs a token.")
 @click.option("--state-directory", metavar="DIR", help="Where the journal is kept.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @pass_settings

@@ -58,8 +58,11 @@ class Server:
         "0600", MODE, "Who may connect: 0600 the daemon's user, 0660 its group too."
     )
     tcp: str = key("", LOOPBACK, "A TCP address to serve as well, such as 127.0.0.1:7431.")
+    http: str = key("", LOOPBACK, "An address for REST over HTTP, such as 127.0.0.1:7433.")
     token_file: Path | None = key(
-        None, OPTIONAL_PATH, "The file with the token that TCP clients bring; needed for tcp."
+        None,
+        OPTIONAL_PATH,
+        "The file with the token that TCP clients bring; needed for tcp and http.",
     )
     max_message_bytes: int = key(
         4 << 20, integer(64 << 10, 256 << 20, "bytes"), "The largest request."
@@ -454,12 +457,14 @@ def _supervisor(environ: Mapping[str, str]) -> Supervisor:
 
 def _check(config: Config) -> None:
     """Refuse values that do not fit together."""
-    if config.server.tcp and config.server.token_file is None:
-        raise invalid_config(
-            "server.tcp needs server.token_file: over TCP the kernel does not say who calls",
-            config.origin("server.tcp"),
-            "server.token_file",
-        )
+    for name, address in (("tcp", config.server.tcp), ("http", config.server.http)):
+        if address and config.server.token_file is None:
+            raise invalid_config(
+                f"server.{name} needs server.token_file: over TCP the kernel does not say who "
+                "calls",
+                config.origin(f"server.{name}"),
+                "server.token_file",
+            )
     for name, secret in config.secrets.items():
         if sum(map(bool, (secret.file, secret.variable, secret.credential))) > 1:
             at = f"secrets.{dotted((name,))}"

@@ -14,6 +14,9 @@ from agentd.v1 import tool_pb2
 from agentd.v1 import tool_service_pb2 as pb
 
 
+MAX_DIGEST = 128
+
+
 class ToolService:
     """The methods of `agentd.v1.ToolService`."""
 
@@ -55,8 +58,8 @@ class ToolService:
     ) -> pb.AcceptToolsResponse:
         """Accept the changed tools of an MCP server."""
         toolset = parse_name(request.name, "toolsets", "name")
-        checks.required(request, "digest", "digest")
-        await self._accept(toolset, request.digest)
+        digest = checks.text(request.digest, "digest", at_most=MAX_DIGEST, needed=True)
+        await self._accept(toolset, digest)
         return pb.AcceptToolsResponse()
 
     def _shown(self, manifest: Manifest) -> tool_pb2.Tool:

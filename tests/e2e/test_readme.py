@@ -1,13 +1,15 @@
 """The README's examples, as they stand there."""
 
 import asyncio
+import shlex
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import Home, daemon
+from tests.e2e.daemon import SERVE, Home, daemon
+from tests.e2e.web import free_address
 from tests.tidy.test_readme import marked
 
 QUESTION = "Which file is the largest?"
@@ -63,3 +65,28 @@ async def test_a_program(home: Home, folder: Path) -> None:
         written = await answer_of(home, folder, "program.py")
     assert "call_ended" in written
     assert written.splitlines()[-1].startswith("They are {")
+
+
+async def test_curl(home: Home, folder: Path) -> None:
+    home.script({"conversations": [{"turns": [{"text": "Paris"}]}]})
+    address = free_address()
+    make_token, serve = marked("http").splitlines()
+    await shell(home, folder, make_token)
+    command = shlex.split(serve.replace("$PWD", str(folder)).replace("127.0.0.1:7433", address))
+    async with daemon(home, [*SERVE[:-1], *command[1:]]):
+        written = await shell(home, folder, marked("curl").replace("127.0.0.1:7433", address))
+    created, *events, waited = written.partition('{"openapi"')[0].split("\n")
+    assert created.startswith('{"run":{"name":"runs/first"')
+    assert "event: end" in events
+    assert '"output":"Paris"' in waited
+
+
+async def shell(home: Home, folder: Path, lines: str) -> str:
+    """Run lines of a shell in the folder; return what they write."""
+    program = await asyncio.create_subprocess_exec(
+        "bash", "-euo", "pipefail", "-c", lines, cwd=folder, env=home.environment, stdout=PIPE
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        written, _ = await program.communicate()
+    assert program.returncode == 0
+    return written.decode()

@@ -62,7 +62,9 @@ def generator(pytestconfig: pytest.Config) -> Path:
 def test_generated_code_is_fresh(generator: Path, tmp_path: Path) -> None:
     subprocess.run([generator, ROOT / "proto" / "generate.py", tmp_path], check=True, timeout=60)
     fresh = {path.name: path.read_bytes() for path in (tmp_path / "agentd" / "v1").iterdir()}
-    committed = {path.name: path.read_bytes() for path in (ROOT / "agentd/v1").glob("*_pb2.py*")}
+    folder = ROOT / "agentd/v1"
+    generated = (*folder.glob("*_pb2.py*"), folder / "comments.json")
+    committed = {path.name: path.read_bytes() for path in generated}
     assert sorted(committed) == sorted(fresh)
     assert [name for name in fresh if committed[name] != fresh[name]] == []
 

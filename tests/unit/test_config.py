@@ -132,6 +132,10 @@ def test_places_depend_on_the_user(files: Files) -> None:
             (":3: server.tcp needs server.token_file: over TCP the kernel does not say who calls"),
         ),
         (
+            "[server]\n\nhttp = '127.0.0.1:80'",
+            ":3: server.http needs server.token_file: over TCP the kernel does not say who calls",
+        ),
+        (
             "[models.providers.'a/b']\nkind = 'openai'",
             ":2: models.providers.\"a/b\": a provider's name has no '/'",
         ),

@@ -95,7 +95,7 @@ class Runs:
         return run_service_pb2.WaitRunResponse()
 
     async def GetRun(self, request: Any, _caller: Caller) -> Any:  # noqa: N802
-        match request.name:
+        match request.name.removeprefix("runs/"):
             case "fault":
                 raise invalid_field("name", "is a fault")
             case "long":

@@ -235,6 +235,14 @@ async def test_bad_tool_requests(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         async with refused("name"):
             await home.tools.GetTool(tool_service_pb2.GetToolRequest(name="weather/x"), CALLER)
+        async with refused("digest"):
+            await home.tools.AcceptTools(
+                tool_service_pb2.AcceptToolsRequest(name="toolsets/mcp-git"), CALLER
+            )
+        async with failing(NotFound, Reason.TOOL_NOT_FOUND):
+            await home.tools.AcceptTools(
+                tool_service_pb2.AcceptToolsRequest(name="toolsets/mcp-git", digest="d"), CALLER
+            )
         async with refused("toolset"):
             request = tool_service_pb2.ListToolsRequest(toolset="weather")
             await home.tools.ListTools(request, CALLER)
