@@ -13,7 +13,6 @@ from agentd.tools.registry import Manifest, Registry
 from agentd.v1 import tool_pb2
 from agentd.v1 import tool_service_pb2 as pb
 
-
 MAX_DIGEST = 128
 
 
