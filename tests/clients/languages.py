@@ -1,0 +1,101 @@
+"""How the runner of each language is built, and what its toolchain is called."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "clients"
+BUILD_S = 540
+
+Command = tuple[str, ...]
+
+
+class BuildError(Exception):
+    """A runner that cannot be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One client as the tests see it."""
+
+    name: str
+    tools: tuple[str, ...]
+    """The programs that its toolchain needs."""
+    build: Callable[[Path], Command]
+    """Builds the runner, with a folder for its files; returns the command that starts it."""
+    test: Callable[[Path], None] | None = None
+    """Runs the client's own tests, with the same folder."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The programs that this machine does not have."""
+        return tuple(tool for tool in self.tools if shutil.which(tool) is None)
+
+
+def run(command: Sequence[str], folder: Path, **environment: str) -> None:
+    """Run a step of a build. Raises BuildError with the end of what it said."""
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_S,
+        check=False,
+    )
+    if result.returncode != 0:
+        said = f"{result.stdout}\n{result.stderr}".strip()
+        raise BuildError(f"{' '.join(command)}:\n{said[-4000:]}")
+
+
+def _python(_folder: Path) -> Command:
+    return sys.executable, "-m", "tests.clients.runner"
+
+
+def _go(folder: Path) -> Command:
+    runner = folder / "runner"
+    run(("go", "build", "-o", str(runner), "./internal/scenario"), CLIENTS / "go")
+    return (str(runner),)
+
+
+def _test_go(_folder: Path) -> None:
+    run(("go", "vet", "./..."), CLIENTS / "go")
+    run(("go", "test", "-race", "./..."), CLIENTS / "go")
+
+
+def _copied(name: str, folder: Path) -> Path:
+    """Copy a client, so that what its package manager leaves behind is not in the tree."""
+    copy = folder / name
+    if not copy.exists():
+        shutil.copytree(
+            CLIENTS / name, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "target")
+        )
+    return copy
+
+
+def _node(folder: Path) -> Command:
+    copy = _copied("node", folder)
+    if not (copy / "node_modules").exists():
+        run(("npm", "install", "--no-package-lock", "--no-audit", "--no-fund"), copy)
+    run(("npm", "run", "build"), copy)
+    return "node", "--enable-source-maps", str(copy / "dist" / "test" / "scenario.js")
+
+
+def _test_node(folder: Path) -> None:
+    run(("npm", "test"), folder / "node")
+
+
+LANGUAGES: Mapping[str, Language] = {
+    language.name: language
+    for language in (
+        Language("python", (), _python),
+        Language("go", ("go",), _go, _test_go),
+        Language("node", ("node", "npm"), _node, _test_node),
+    )
+}
