@@ -21,7 +21,7 @@ def enum_value(message: Message, field: str) -> str:
     """Return the value of an enum field without its prefix; empty when it is unset."""
     enum = message.DESCRIPTOR.fields_by_name[field].enum_type
     number = getattr(message, field)
-    if not number:
+    if enum is None or not number:
         return ""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     return enum.values_by_number[number].name.removeprefix(prefix)

@@ -1,9 +1,9 @@
 """A relay between a client and a daemon that cuts every connection when it is told to."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 CHUNK_BYTES = 65536
 
@@ -35,7 +35,8 @@ class Proxy:
             return
         server.close()
         if self.address.startswith("unix:"):
-            Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self.address.removeprefix("unix:"))  # noqa: PTH108 - it is at once
         for writer in list(self._writers):
             writer.transport.abort()
         await server.wait_closed()

@@ -30,7 +30,7 @@ class Refusals:
 
     def lines(self) -> list[str]:
         """Return how many requests came for each case."""
-        counts = {name: 0 for name in self._cases}
+        counts = dict.fromkeys(self._cases, 0)
         for request in self._server.requests:
             counts[_name(request)] += 1
         return [f"served {name.removeprefix('agents/')} {count}" for name, count in counts.items()]

@@ -3,19 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from agentd.client import AgentdError, Client, ToolContext, ToolFailed, connect, tool
 from agentd.client.host import ToolHost
+from agentd.client.types import from_json, to_json
 from agentd.v1 import agent_service_pb2, approval_service_pb2, event_service_pb2, run_service_pb2
 from agentd.v1.agent_pb2 import Agent
 from agentd.v1.event_pb2 import Delta, Event
 from agentd.v1.event_service_pb2 import EventFilter
 from agentd.v1.run_pb2 import Run
-from agentd.client.types import from_json, to_json
 from tests.clients.lines import (
     call_line,
     entry_line,
@@ -107,7 +107,9 @@ class Runner:
 
     async def do_create_agent(self, step: Step) -> None:
         fields = {key: step[key] for key in ("name", "instructions", "tools")}
-        rules = [{**rule, "decision": f"DECISION_{rule['decision']}"} for rule in step.get("rules", ())]
+        rules = [
+            {**rule, "decision": f"DECISION_{rule['decision']}"} for rule in step.get("rules", ())
+        ]
         agent = from_json({**fields, **({"permissions": rules} if rules else {})}, Agent)
         created = await self.client.agents.create(agent)
         say(f"agent {created.name} revision={created.revision}")
@@ -262,10 +264,16 @@ async def _ask_for_error(client: Client, case: Mapping[str, Any]) -> None:
             await client.agents.get(name)
 
 
-async def _main(arguments: Sequence[str]) -> None:
-    scenario, place = (json.loads(Path(path).read_text("utf-8")) for path in arguments)
+def main(scenario: Path, place: Path) -> None:
+    """Execute a scenario at a place; both are JSON files."""
+    where = json.loads(place.read_text("utf-8"))
+    steps = json.loads(scenario.read_text("utf-8"))
+    asyncio.run(_execute(where, steps))
+
+
+async def _execute(place: Place, scenario: Mapping[str, Any]) -> None:
     await Runner(place).execute(scenario)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

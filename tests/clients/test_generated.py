@@ -17,7 +17,7 @@ FOLDERS = {"go": ("go", "go/agentdv1"), "node": ("npm", "node/src/gen")}
 
 @pytest.mark.timeout(INSTALL_DEADLINE_S + BUILD_S)
 @pytest.mark.parametrize("language", FOLDERS)
-def test_generated_code_is_fresh(generator: Path, tmp_path: Path, language: str) -> None:  # noqa: F811 - a fixture
+def test_generated_code_is_fresh(generator: Path, tmp_path: Path, language: str) -> None:
     program, folder = FOLDERS[language]
     if shutil.which(program) is None:
         pytest.skip(f"{language} is not generated: there is no {program}")
