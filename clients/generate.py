@@ -6,7 +6,6 @@ language's generated folder is replaced. `--output DIR` writes a tree like clien
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,14 +61,14 @@ def run_protoc(options: Iterable[str], sources: Iterable[str]) -> None:
         raise SystemExit(code)
 
 
-def _fetch(place: Path, command: Sequence[str], **environment: str) -> None:
+def _fetch(place: Path, command: Sequence[str]) -> None:
     """Run a package manager once for a place of its own."""
     ready = place / "ready"
     if ready.exists():
         return
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    subprocess.run(command, cwd=place, env={**os.environ, **environment}, check=True)  # noqa: S603 - ours
+    subprocess.run(command, cwd=place, check=True)  # noqa: S603 - ours
     ready.touch()
 
 
@@ -77,7 +76,7 @@ def _go(output: Path) -> None:
     options = []
     for name, package in GO_PLUGINS.items():
         place = TOOLS / package.replace("/", "-")
-        _fetch(place, ("go", "install", package), GOBIN=str(place))
+        _fetch(place, ("env", f"GOBIN={place}", "go", "install", package))
         out = name.removeprefix("protoc-gen-")
         options += [
             f"--plugin={name}={place / name}",

@@ -30,6 +30,8 @@ class Language:
     """Builds the runner, with a folder for its files; returns the command that starts it."""
     test: Callable[[Path], None] | None = None
     """Runs the client's own tests, with the same folder."""
+    example: Callable[[Path], Command] | None = None
+    """Builds the client's example, with the same folder; returns the command that starts it."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -69,22 +71,34 @@ def _test_go(_folder: Path) -> None:
     run(("go", "test", "-race", "./..."), CLIENTS / "go")
 
 
+def _go_example(folder: Path) -> Command:
+    example = folder / "example"
+    run(("go", "build", "-o", str(example), "./examples/files"), CLIENTS / "go")
+    return (str(example),)
+
+
 def _copied(name: str, folder: Path) -> Path:
     """Copy a client, so that what its package manager leaves behind is not in the tree."""
     copy = folder / name
-    if not copy.exists():
-        shutil.copytree(
-            CLIENTS / name, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "target")
-        )
+    for path in sorted(copy.iterdir()) if copy.exists() else ():
+        if path.name != "node_modules":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    left_out = shutil.ignore_patterns("node_modules", "dist", "target")
+    shutil.copytree(CLIENTS / name, copy, ignore=left_out, dirs_exist_ok=True)
     return copy
 
 
 def _node(folder: Path) -> Command:
     copy = _copied("node", folder)
-    if not (copy / "node_modules").exists():
-        run(("npm", "install", "--no-package-lock", "--no-audit", "--no-fund"), copy)
+    run(
+        ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline"), copy
+    )
     run(("npm", "run", "build"), copy)
     return "node", "--enable-source-maps", str(copy / "dist" / "test" / "scenario.js")
+
+
+def _node_example(folder: Path) -> Command:
+    return "node", str(folder / "node" / "dist" / "examples" / "files.js")
 
 
 def _test_node(folder: Path) -> None:
@@ -95,7 +109,7 @@ LANGUAGES: Mapping[str, Language] = {
     language.name: language
     for language in (
         Language("python", (), _python),
-        Language("go", ("go",), _go, _test_go),
-        Language("node", ("node", "npm"), _node, _test_node),
+        Language("go", ("go",), _go, _test_go, _go_example),
+        Language("node", ("node", "npm"), _node, _test_node, _node_example),
     )
 }

@@ -1,7 +1,9 @@
 """Every client plays the scenario and prints the same transcript; and passes its own tests."""
 
+import asyncio
 import difflib
 import json
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +12,20 @@ from agentd.errors import Reason
 from tests.clients.conftest import folder_of
 from tests.clients.harness import SCENARIO, expected, play
 from tests.clients.languages import BUILD_S, LANGUAGES, Command
-from tests.e2e.daemon import Home
+from tests.e2e.daemon import Home, daemon
 
+EXAMPLE_S = 25
+EXAMPLE = {
+    "conversations": [
+        {
+            "goal": "largest",
+            "turns": [
+                {"calls": [{"tool": "list_files", "arguments": {}}]},
+                {"text": "They are {{last_result}}"},
+            ],
+        }
+    ]
+}
 LATER = {"WRONG_APPROVAL_STATE", "ARGUMENTS_MISMATCH"}
 """Reasons that the scenario's own steps bring out."""
 
@@ -37,6 +51,30 @@ def test_a_client_passes_its_own_tests(
     test = LANGUAGES[language].test
     assert test is not None
     test(folder_of(pytestconfig, language))
+
+
+@pytest.mark.timeout(BUILD_S + 60)
+@pytest.mark.parametrize("language", [name for name, found in LANGUAGES.items() if found.example])
+async def test_the_example_runs(
+    pytestconfig: pytest.Config,
+    home: Home,
+    runner_of: Callable[[str], Command],
+    language: str,
+) -> None:
+    runner_of(language)
+    build = LANGUAGES[language].example
+    assert build is not None
+    command = build(folder_of(pytestconfig, language))
+    home.script(EXAMPLE)
+    folder = home.path / "folder"
+    folder.mkdir()
+    (folder / "big").write_bytes(bytes(1234))
+    async with daemon(home), asyncio.timeout(EXAMPLE_S):
+        program = await asyncio.create_subprocess_exec(
+            *command, home.address, "Which file is the largest?", cwd=folder, stdout=PIPE
+        )
+        written, _ = await program.communicate()
+    assert (program.returncode, written.decode()) == (0, 'They are {"big":1234}\n')
 
 
 def test_the_scenario_maps_every_reason() -> None:
