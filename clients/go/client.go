@@ -7,6 +7,7 @@ package agentd
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +33,7 @@ type Client struct {
 
 	conn     *grpc.ClientConn
 	settings settings
+	closed   atomic.Bool
 }
 
 // Connect returns a client of the daemon at unix:/path or host:port.
@@ -62,8 +64,11 @@ func Connect(address string, options ...Option) (*Client, error) {
 	}, nil
 }
 
-// Close closes the connection. Requests and streams in progress end; runs go on.
-func (c *Client) Close() error { return c.conn.Close() }
+// Close closes the connection. Requests, watches and hosts end; runs go on.
+func (c *Client) Close() error {
+	c.closed.Store(true)
+	return c.conn.Close()
+}
 
 // Address returns where the daemon is.
 func (c *Client) Address() string { return c.settings.address }

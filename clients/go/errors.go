@@ -109,7 +109,13 @@ func convert(ctx context.Context, err error, address string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fromStatus(status.Convert(err), address)
+	failure := status.Convert(err)
+	// The daemon keeps the caller's deadline too, and may notice it a moment before we do.
+	end, bounded := ctx.Deadline()
+	if bounded && failure.Code() == codes.DeadlineExceeded && time.Until(end) < time.Second {
+		return context.DeadlineExceeded
+	}
+	return fromStatus(failure, address)
 }
 
 func fromStatus(s *status.Status, address string) *Error {

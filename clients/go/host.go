@@ -111,7 +111,7 @@ func (h *Host) ID() string { return h.options.ID }
 func (h *Host) Done() <-chan struct{} { return h.done }
 
 // Err returns why the host ended by itself: Conflict (HOST_REPLACED) when another process has its
-// id, or Denied. It is nil before the end and after Close.
+// id, Denied, or Unavailable when the client was closed. It is nil before the end and after Close.
 func (h *Host) Err() error {
 	select {
 	case <-h.done:
@@ -175,7 +175,7 @@ func (h *Host) follow(ctx context.Context) error {
 		pause := pauses.next()
 		var failure *Error
 		if errors.As(err, &failure) {
-			if endsHost(failure) {
+			if endsHost(failure) || h.client.closed.Load() {
 				return failure
 			}
 			if failure.RetryAfter != nil {

@@ -165,7 +165,7 @@ func (r *reports) sendOutcomes(ctx context.Context) error {
 			pauses = r.client.settings.retry.pauses()
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &failure) && (failure.Kind == Denied || failure.Kind == Unsupported):
+		case errors.As(err, &failure) && (failure.Kind == Denied || failure.Kind == Unsupported), r.client.closed.Load():
 			return err
 		default:
 			r.log.Debug("outcomes are kept until the daemon takes them", "error", err)

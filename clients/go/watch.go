@@ -230,6 +230,9 @@ func (w *Watch) interrupted(ctx context.Context, err error) error {
 }
 
 func (w *Watch) isResumable(err error, failure *Error) bool {
+	if w.client.closed.Load() {
+		return false
+	}
 	var gap errGap
 	if errors.As(err, &gap) {
 		// The stream may have lost what the journal has: ask once more from the same place.

@@ -89,7 +89,7 @@ export class Client implements Disposable {
     return this.#link.address.text;
   }
 
-  /** Closes the connection: requests and streams in progress end. Runs go on. */
+  /** Closes the connection: requests, watches and hosts end. Runs go on. */
   close(): void {
     this.#link.close();
   }

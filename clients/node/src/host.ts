@@ -44,7 +44,8 @@ export class Host implements AsyncDisposable {
   readonly id: string;
   /**
    * Resolves when the host has ended: with undefined after `close`, with the error when it ended by
-   * itself, which is `Conflict` (HOST_REPLACED) when another process has its id, or `Denied`.
+   * itself: `Conflict` (HOST_REPLACED) when another process has its id, `Denied`, or `Unavailable`
+   * when the client was closed.
    */
   readonly ended: Promise<AgentdError | undefined>;
 
@@ -146,7 +147,7 @@ export class Host implements AsyncDisposable {
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof AgentdError) || endsHost(error)) throw error;
+        if (!(error instanceof AgentdError) || endsHost(error) || this.#link.isClosed) throw error;
         cut = error;
       }
       this.#log(`connecting again as ${this.id}: ${cut.message}`);

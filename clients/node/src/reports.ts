@@ -144,7 +144,8 @@ export class Reports {
       });
       return true;
     } catch (error) {
-      if (!(error instanceof AgentdError) || error.kind === "Denied" || error.kind === "Unsupported") throw error;
+      const isFinal = error instanceof AgentdError && (error.kind === "Denied" || error.kind === "Unsupported");
+      if (!(error instanceof AgentdError) || isFinal || this.#link.isClosed) throw error;
       if (!isTooMuch(error)) {
         this.#log(`outcomes are kept until the daemon takes them: ${error.message}`);
         return false;

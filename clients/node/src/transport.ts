@@ -49,6 +49,11 @@ export class Link implements Transport {
     });
   }
 
+  /** Whether the connection was closed from this side: nothing is worth repeating any more. */
+  get isClosed(): boolean {
+    return this.#closed.signal.aborted;
+  }
+
   /** Closes the connection: requests and streams in progress end. */
   close(): void {
     this.#closed.abort(new AgentdError("Unavailable", "UNREACHABLE", "CANCELLED", "the client was closed"));
@@ -74,7 +79,7 @@ export class Link implements Transport {
         const failure = convert(error, this.address.text, signal);
         if (!(failure instanceof AgentdError)) throw failure;
         const pauseMs = pauseAfter(failure, pauses.next(), this.retry);
-        if (attempts <= 1 || pauseMs === undefined || performance.now() + pauseMs >= end) throw failure;
+        if (attempts <= 1 || this.isClosed || pauseMs === undefined || performance.now() + pauseMs >= end) throw failure;
         await this.pause(pauseMs, signal);
       }
     }

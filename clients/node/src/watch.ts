@@ -153,6 +153,7 @@ export class Watch implements AsyncIterable<Item> {
   }
 
   #isResumable(error: AgentdError): boolean {
+    if (this.#link.isClosed) return false;
     if (error instanceof Gap) {
       // The stream may have lost what the journal has: ask once more from the same place.
       const repeated = this.#gapAfter === this.revision;
