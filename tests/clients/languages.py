@@ -32,6 +32,8 @@ class Language:
     """Runs the client's own tests, with the same folder."""
     example: Callable[[Path], Command] | None = None
     """Builds the client's example, with the same folder; returns the command that starts it."""
+    benchmark: Callable[[Path], Command] | None = None
+    """Builds the client's benchmark, likewise."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -61,9 +63,7 @@ def _python(_folder: Path) -> Command:
 
 
 def _go(folder: Path) -> Command:
-    runner = folder / "runner"
-    run(("go", "build", "-o", str(runner), "./internal/scenario"), CLIENTS / "go")
-    return (str(runner),)
+    return _built_go(folder, "./internal/scenario")
 
 
 def _test_go(_folder: Path) -> None:
@@ -71,10 +71,18 @@ def _test_go(_folder: Path) -> None:
     run(("go", "test", "-race", "./..."), CLIENTS / "go")
 
 
+def _built_go(folder: Path, package: str) -> Command:
+    program = folder / Path(package).name
+    run(("go", "build", "-o", str(program), package), CLIENTS / "go")
+    return (str(program),)
+
+
 def _go_example(folder: Path) -> Command:
-    example = folder / "example"
-    run(("go", "build", "-o", str(example), "./examples/files"), CLIENTS / "go")
-    return (str(example),)
+    return _built_go(folder, "./examples/files")
+
+
+def _go_benchmark(folder: Path) -> Command:
+    return _built_go(folder, "./internal/bench")
 
 
 def _copied(name: str, folder: Path) -> Path:
@@ -101,6 +109,10 @@ def _node_example(folder: Path) -> Command:
     return "node", str(folder / "node" / "dist" / "examples" / "files.js")
 
 
+def _node_benchmark(folder: Path) -> Command:
+    return "node", str(folder / "node" / "dist" / "test" / "bench.js")
+
+
 def _test_node(folder: Path) -> None:
     run(("npm", "test"), folder / "node")
 
@@ -109,7 +121,7 @@ LANGUAGES: Mapping[str, Language] = {
     language.name: language
     for language in (
         Language("python", (), _python),
-        Language("go", ("go",), _go, _test_go, _go_example),
-        Language("node", ("node", "npm"), _node, _test_node, _node_example),
+        Language("go", ("go",), _go, _test_go, _go_example, _go_benchmark),
+        Language("node", ("node", "npm"), _node, _test_node, _node_example, _node_benchmark),
     )
 }
