@@ -1,0 +1,1 @@
+"""One scenario, which the client of every language executes against a real daemon."""
