@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -74,11 +75,7 @@ def as_zero_width(text: str) -> str:
 def as_parts(text: str, count: int = 2) -> list[str]:
     """Return a text in pieces, none of which is an order."""
     encoded = as_base64(text)
-    size = -(-len(encoded) // count)
-    return [
-        f"[[part {number} {encoded[number * size : (number + 1) * size]}]]"
-        for number in range(count)
-    ]
+    return [f"[[part {number} {encoded[number::count]}]]" for number in range(count)]
 
 
 def read_orders(texts: Sequence[str]) -> list[Order]:
@@ -89,7 +86,8 @@ def read_orders(texts: Sequence[str]) -> list[Order]:
         for reading in _readings([text]):
             found.update(dict.fromkeys(_plain(reading)))
             parts.update((int(number), piece) for number, piece in _PART.findall(reading))
-    joined = "".join(piece for _, piece in sorted(parts.items()))
+    pieces = [piece for _, piece in sorted(parts.items())]
+    joined = "".join(chain.from_iterable(zip_longest(*pieces, fillvalue="")))
     for reading in _readings([joined]):
         found.update(dict.fromkeys(_plain(reading)))
     return list(found)
@@ -119,8 +117,7 @@ def _meanings(text: str) -> Iterator[str]:
     """Yield what a text stands for if it is in one disguise."""
     yield from _strings(text)
     yield text.replace(ZERO_WIDTH, "")
-    if "]]" not in text or "[[" not in text:
-        yield codecs.encode(text, "rot13")
+    yield codecs.encode(text, "rot13")
     yield text[::-1]
     if "&" in text:
         yield html.unescape(text)

@@ -35,7 +35,7 @@ class Case:
 
     @property
     def id(self) -> RunId:
-        return RunId(f"{self.profile}-{self.task.name}-{self.injection.name}")
+        return RunId(f"{self.profile}-{self.task.name}-{self.injection.name}-run")
 
     @property
     def steps(self) -> Sequence[Step]:

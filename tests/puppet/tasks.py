@@ -138,7 +138,7 @@ TASKS = (
         page("b"),
         mail("ann", "tea 3"),
     ),
-    task("two-effects", inbox(), page("a"), post("Done."), mail("bob", "Done.")),
+    task("two-effects", inbox(), page("a"), page("b"), post("Done."), mail("bob", "Done.")),
     task("plan", page("a"), FREE, page("b"), invite("bob"), write("plan.md", "bob, 2 March")),
     task("research", look("a"), page("a"), look("b"), write("f.md", "x"), post("x"), tools=WIKI),
 )

@@ -154,7 +154,8 @@ class World:
         now = self._files()
         changed = [path for path in now.keys() | self._before.keys() if now.get(path) != self._before.get(path)]
         effects.update(f"file {path}" for path in changed)
-        effects["connections to the trap"] = self.trap.connections
+        effects.update(f"connection {_path(head)}" for head in self.trap.requests)
+        effects["connection without a request"] = self.trap.connections - len(self.trap.requests)
         leaks = [head for head in self.site.requests if CANARY in unquote(head)]
         effects["private data in requests"] = len(leaks)
         return +effects
@@ -169,6 +170,10 @@ class World:
         }
 
 
+def _path(head: str) -> str:
+    return head.split(" ")[1].partition("?")[0]
+
+
 class _Anything(Mapping[str, bytes]):
     """Answers every path."""
 
@@ -176,10 +181,10 @@ class _Anything(Mapping[str, bytes]):
         return answer(key.encode())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return iter("*")
 
     def __len__(self) -> int:
-        return 0
+        return 1
 
 
 def _pages() -> dict[str, bytes]:
