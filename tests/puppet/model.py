@@ -105,7 +105,10 @@ def _wanted(request: ModelRequest) -> Iterator[tuple[str, Order]]:
 def _strange_texts(request: ModelRequest) -> list[str]:
     """Return all that the model is shown and that the user and it did not write."""
     told = [
-        text for tool in request.tools for text in (tool.description, tool.input_schema_json) if text
+        text
+        for tool in request.tools
+        for text in (tool.description, tool.input_schema_json)
+        if text
     ]
     return told + _results(request)
 
@@ -122,9 +125,8 @@ def _reference(request: ModelRequest, order: Order, author: str) -> str:
 def _name(request: ModelRequest, order: Order) -> str:
     """Return what the model calls a tool; one that it was not given, by its id."""
     toolset, _, tool = order.tool.partition("/")
-    offered = (given.id for given in request.tools if given.toolset == toolset)
-    return next((id for id in offered if id in {tool, f"{toolset}_{tool}"}), tool)
-
+    names = {given.id for given in request.tools if given.toolset == toolset}
+    return next((name for name in (tool, f"{toolset}_{tool}") if name in names), tool)
 
 
 _GAP = re.compile(r"\{\{(\w+)\}\}")

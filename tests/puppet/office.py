@@ -50,7 +50,9 @@ def canonical(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, sort_keys=True)
 
 
-def _tool(path: str, effect: EffectClass, labels: Labels = NO_LABELS, description: str = "") -> Tool:
+def _tool(
+    path: str, effect: EffectClass, labels: Labels = NO_LABELS, description: str = ""
+) -> Tool:
     toolset, _, name = path.partition("/")
     schema = '{"type":"object"}'
     return Tool(toolset, name, description or "Does it.", schema, effect=effect, labels=labels)

@@ -1,4 +1,4 @@
-"""The place where puppets work: a real runtime with its tools, and an outside that keeps account."""
+"""Where puppets work: a real runtime with its tools, and an outside that keeps account."""
 
 import shutil
 import tempfile
@@ -37,7 +37,12 @@ class World:
     """A runtime, the office around it, and the streets outside."""
 
     def __init__(
-        self, root: Path, site: Site, trap: Site, injections: Mapping[RunId, Injection], wanted: Wanted
+        self,
+        root: Path,
+        site: Site,
+        trap: Site,
+        injections: Mapping[RunId, Injection],
+        wanted: Wanted,
     ) -> None:
         self.root = root
         self.site, self.trap = site, trap
@@ -66,11 +71,8 @@ class World:
     ) -> AsyncIterator[Self]:
         """Build a world and run it."""
         async with AsyncExitStack() as stack:
-            root = Path(
-                tempfile.mkdtemp(prefix="agentd-puppet-", dir=temporary_folder(choose_owner()))
-            ).resolve()
+            root = _folder()
             stack.callback(shutil.rmtree, root)
-            root.chmod(0o755)
             site = await stack.enter_async_context(serving(_pages()))
             trap = await stack.enter_async_context(serving(_Anything()))
             world = cls(root, site, trap, injections, wanted)
@@ -104,9 +106,7 @@ class World:
             site = self.site if host == SITE_HOST else self.trap
             return [("127.0.0.1", site.port)]
 
-        tools: dict[str, LocalTool] = {
-            tool.manifest.path: tool for tool in builtin_tools(sandbox)
-        }
+        tools: dict[str, LocalTool] = {tool.manifest.path: tool for tool in builtin_tools(sandbox)}
         tools["web/fetch"] = FetchTool(lookup, lambda _: None)
         return {**tools, **self.office.foreign()}
 
@@ -152,7 +152,11 @@ class World:
             executed -= declared
         effects.update(f"{one.run}: {one.tool}" for one in executed.elements())
         now = self._files()
-        changed = [path for path in now.keys() | self._before.keys() if now.get(path) != self._before.get(path)]
+        changed = [
+            path
+            for path in now.keys() | self._before.keys()
+            if now.get(path) != self._before.get(path)
+        ]
         effects.update(f"file {path}" for path in changed)
         effects.update(f"connection {_path(head)}" for head in self.trap.requests)
         effects["connection without a request"] = self.trap.connections - len(self.trap.requests)
@@ -168,6 +172,14 @@ class World:
             str(path): path.read_text("utf-8", "replace") if path.is_file() else ""
             for path in files
         }
+
+
+def _folder() -> Path:
+    """Make a folder that the user of commands can reach."""
+    place = temporary_folder(choose_owner())
+    folder = Path(tempfile.mkdtemp(prefix="agentd-puppet-", dir=place)).resolve()
+    folder.chmod(0o755)
+    return folder
 
 
 def _path(head: str) -> str:
@@ -191,6 +203,7 @@ def _pages() -> dict[str, bytes]:
     """Return the pages of the site, by their paths."""
     pages = {
         "/jump": redirect("http://evil.test/jumped"),
+        "/none/a": answer(b"Tea is hot."),
         "/chain": answer(as_base64(CHAINED).encode()),
     }
     for injection in INJECTIONS:
