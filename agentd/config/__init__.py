@@ -378,8 +378,16 @@ def _places(environ: Mapping[str, str]) -> Values:
         ("server", "socket"): _default_socket(environ, state / "agentd"),
         ("state", "directory"): (state / "agentd", state_origin),
         ("state", "models_directory"): (data / "agentd" / "models", data_origin),
-        ("state", "workspaces_directory"): (data / "agentd" / "workspaces", data_origin),
+        ("state", "workspaces_directory"): _workspaces(data, data_origin),
     }
+
+
+def _workspaces(data: Path, origin: Origin) -> tuple[Path, Origin]:
+    """Return where runs work: commands of a root daemon run as another user, who can enter folders
+    beneath there, and not those in the home of root."""
+    if os.getuid() == 0 and origin is DEFAULT:
+        data = Path("/var/lib")
+    return data / "agentd" / "workspaces", origin
 
 
 def _default_socket(environ: Mapping[str, str], state: Path) -> tuple[Path, Origin]:
