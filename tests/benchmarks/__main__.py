@@ -8,7 +8,18 @@ from collections.abc import Sequence
 
 import uvloop
 
-from tests.benchmarks import fanout, growth, hosts, memory, recovery, report, rpc, start, steps
+from tests.benchmarks import (
+    fanout,
+    growth,
+    hosts,
+    memory,
+    recovery,
+    report,
+    rpc,
+    start,
+    steps,
+    tools,
+)
 from tests.benchmarks.harness import Result, Row, measure_rows
 from tests.benchmarks.machine import versions
 from tests.benchmarks.peers import limits, runtimes
@@ -23,6 +34,7 @@ ROWS: Sequence[Row] = (
     *memory.ROWS,
     *recovery.ROWS,
     *growth.ROWS,
+    *tools.ROWS,
     *limits.ROWS,
     *runtimes.ROWS,
 )
