@@ -133,6 +133,23 @@ def test_outward_is_what_reaches_beyond_the_daemon(
     assert (call.state is CallState.AWAITING_APPROVAL) is asks
 
 
+@pytest.mark.parametrize(
+    ("toolset", "said", "seen", "asks"),
+    [
+        ("mcp-wiki", UNTRUSTED, PRIVATE, True),
+        ("mcp-wiki", UNTRUSTED, UNTRUSTED, False),
+        ("mcp-own", NO_LABELS, PRIVATE, False),
+        ("box", UNTRUSTED, PRIVATE, False),
+    ],
+)
+def test_a_stranger_who_is_asked_learns_what_the_question_says(
+    toolset: str, said: Labels, seen: Labels, asks: bool
+) -> None:
+    made = Tool(toolset, "look", "Looks.", SCHEMA, effect=EffectClass.READ_ONLY, labels=said)
+    call = judged(state_of(OUTWARD, labels=seen), made, "{}", lambda *_: [])
+    assert (call.state is CallState.AWAITING_APPROVAL) is asks
+
+
 def test_an_ancestor_takes_and_never_gives() -> None:
     child, parent = ALLOW_ALL, (Rule(Decision.ALLOW, "tool.use:other/*"),)
     assert judged(state_of(child, parent), tool()).refusal
