@@ -39,6 +39,7 @@ from agentd.notify import Notifier
 from agentd.runtime.journal.schema import Options
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.ports import Clock, LocalTool, Model
+from agentd.runtime.redacting import none_unsettled
 from agentd.runtime.runtime import Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collector
 from agentd.services.agent_service import AgentService
@@ -205,13 +206,15 @@ class Daemon:
         )
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
+            redacting = self._secrets.any
             outside = Outside(
                 journal,
                 self._models,
                 self._clock,
                 self._entropy,
                 self._local_tools,
-                self._secrets.redact if self._secrets.any else None,
+                self._secrets.redact if redacting else None,
+                self._secrets.unsettled if redacting else none_unsettled,
                 self._boundary,
                 self._toolbox,
             )

@@ -105,6 +105,8 @@ class Toolbox:
         _log.info("tools_open", tools=len(tools), sandbox=sandbox.tier.name.lower())
         if self._config.tools.mcp:
             await self._serve_servers(runtime, sandbox)
+        else:
+            runtime.local_tools.settle()
 
     def _own_tools(self, sandbox: Any) -> Mapping[str, LocalTool]:
         tools: list[LocalTool] = []
@@ -145,6 +147,9 @@ class Toolbox:
                 offered = self.servers.tools()
                 await runtime.offer_local(self._offered_servers, offered)
                 self._offered_servers = offered
+                # A run that is made first of all must find the tools of a server that is new.
+                if all(state.is_known for state in self.servers.state()):
+                    runtime.local_tools.settle()
 
 
 class _Pins:

@@ -381,7 +381,7 @@ def _places(environ: Mapping[str, str]) -> Values:
         ("server", "socket"): _default_socket(environ, state / "agentd"),
         ("state", "directory"): (state / "agentd", state_origin),
         ("state", "models_directory"): (data / "agentd" / "models", data_origin),
-        ("state", "workspaces_directory"): (data / "agentd" / "workspaces", data_origin),
+        ("state", "workspaces_directory"): _workspaces(data, data_origin),
         ("tools", "folders"): _default_folders(environ),
     }
 
@@ -391,6 +391,14 @@ def _default_folders(environ: Mapping[str, str]) -> tuple[tuple[Path, ...], Orig
     if os.getuid() == 0:
         return (), DEFAULT
     return (_home(environ, "HOME", "")[0],), Origin("default", "$HOME")
+
+
+def _workspaces(data: Path, origin: Origin) -> tuple[Path, Origin]:
+    """Return where runs work: commands of a root daemon run as another user, who can enter folders
+    beneath there, and not those in the home of root."""
+    if os.getuid() == 0 and origin is DEFAULT:
+        data = Path("/var/lib")
+    return data / "agentd" / "workspaces", origin
 
 
 def _default_socket(environ: Mapping[str, str], state: Path) -> tuple[Path, Origin]:

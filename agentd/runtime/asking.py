@@ -17,6 +17,7 @@ from agentd.agent.message import (
     ModelErrorKind,
     ModelReply,
     ModelRequest,
+    TextDelta,
     ToolUse,
 )
 from agentd.agent.spec import RunSpec
@@ -26,6 +27,7 @@ from agentd.context.transcript import Transcript
 from agentd.log import get_logger
 from agentd.runtime.judging import Judging
 from agentd.runtime.ports import Clock, Entropy, Models
+from agentd.runtime.redacting import Unsettled
 from agentd.runtime.watch import Delta
 from agentd.tools.schema import compile_arguments
 from agentd.tools.toolkit import Toolkit
@@ -81,6 +83,7 @@ class Asking:
         publish_delta: Callable[[Delta], None],
         judging: Judging,
         timeout_s: float,
+        unsettled: Unsettled,
     ) -> None:
         self._models = models
         self._clock = clock
@@ -88,6 +91,7 @@ class Asking:
         self._instructions = instructions
         self._publish_delta = publish_delta
         self._judging = judging
+        self._unsettled = unsettled
         self.timeout_s = timeout_s
         """How long one request may take in all."""
 
@@ -107,15 +111,21 @@ class Asking:
         model = await self._models.open(effect.model)
         instructions = await self._instructions(run.identity, run.spec.agent_revision)
         chunks = model.stream(_request(run, effect, instructions))
-        index = 0
+        index, text = 0, ""
         try:
             async for chunk in chunks:
-                if isinstance(chunk, ModelReply):
-                    return chunk
-                if chunk.text:
-                    delta = Delta(run.identity, effect.turn, effect.attempt, index, chunk.text)
+                held = 0
+                if isinstance(chunk, TextDelta):
+                    text += chunk.text
+                    # What may be the beginning of a secret waits for what comes after it.
+                    held = self._unsettled(text)
+                piece, text = text[: len(text) - held], text[len(text) - held :]
+                if piece:
+                    delta = Delta(run.identity, effect.turn, effect.attempt, index, piece)
                     self._publish_delta(delta)
                     index += 1
+                if isinstance(chunk, ModelReply):
+                    return chunk
         finally:
             await chunks.aclose()
         raise ModelError(ModelErrorKind.TRANSIENT, "the stream ended without an answer")

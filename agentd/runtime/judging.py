@@ -90,8 +90,10 @@ class Judging:
     ) -> Judgement:
         """Judge a call by the tool's own needs. `here` is whether the tool runs in this process,
         and so reaches beyond it by the network alone."""
-        elsewhere = not here or is_foreign(tool.toolset)
-        outward = elsewhere and tool.effect is not EffectClass.READ_ONLY
+        foreign = is_foreign(tool.toolset)
+        outward = (foreign or not here) and tool.effect is not EffectClass.READ_ONLY
+        # A stranger who is only asked something learns what the question says.
+        outward = outward or (foreign and tool.labels.untrusted and labels.private)
         outward = outward or any(need.startswith("net.connect:") for need in own)
         layers = started.layers or (default_layer(started.workspace),)
         return self._judge(layers, (f"tool.use:{tool.path}", *own), labels, outward=outward)

@@ -55,7 +55,7 @@ class LocalTools(Mapping[str, LocalTool]):
     # Which tools there are.
 
     def expect(self) -> None:
-        """Have `settled` wait until `replace` was called."""
+        """Have `settled` wait until `settle` was called."""
         self._open.clear()
 
     async def settled(self) -> None:
@@ -72,6 +72,9 @@ class LocalTools(Mapping[str, LocalTool]):
         for path in old.keys() - new.keys():
             self._tools.pop(path, None)
         self._tools.update(new)
+
+    def settle(self) -> None:
+        """Say that the tools are known, as far as they will soon be."""
         self._open.set()
 
     # Room.

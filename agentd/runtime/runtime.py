@@ -25,7 +25,7 @@ from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Workspaces
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
-from agentd.runtime.redacting import Redact
+from agentd.runtime.redacting import Redact, Unsettled, none_unsettled
 from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
@@ -77,6 +77,8 @@ class Outside(msgspec.Struct, frozen=True):
     """Tools that run in this process, by `toolset/tool`."""
     redact: Redact | None = None
     """Takes secrets out of a text; None when there are none."""
+    unsettled: Unsettled = none_unsettled
+    """Says how much of the end of a text that goes on cannot be redacted yet."""
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
@@ -187,6 +189,7 @@ class Runtime:
             publish_delta=self.watches.publish_delta,
             judging=judging,
             timeout_s=limits.model_timeout_s,
+            unsettled=outside.unsettled,
         )
         return Surroundings(
             outside.journal,

@@ -22,6 +22,7 @@ from agentd.runtime.library import Library
 from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery, Workspaces
 from agentd.runtime.redacting import Redact
+from agentd.tools.names import is_foreign
 from agentd.tools.registry import Registry, digest_of
 
 CONVERSATIONS = 64
@@ -156,7 +157,7 @@ class Starting:
             deadline_ms=self._clock.now_ms() + wall_ms if wall_ms else 0,
             layers=(rules_of(agent, (*agent.tools, *spec.tools), workspace), *above),
             grants=agent.grants,
-            labels=labels,
+            labels=labels | _said_of(tools),
             workspace=workspace,
         )
 
@@ -252,6 +253,13 @@ def grant(tools: Sequence[Tool]) -> tuple[GrantedTool, ...]:
         digest = digest_of(tool)
         granted.append(GrantedTool(tool.path, alias, digest, tool.effect, tool.reconcile))
     return tuple(granted)
+
+
+def _said_of(tools: Sequence[Tool]) -> Labels:
+    """Return what the manifests of tools bring into a run: a model reads them before it calls any,
+    and what a foreign server says of its own is as much a stranger's text as what it answers."""
+    foreign = (tool for tool in tools if is_foreign(tool.toolset))
+    return Labels(untrusted=any(tool.labels.untrusted for tool in foreign))
 
 
 def _context_tokens(agent: Agent, tools: Sequence[Tool], earlier: Sequence[Message]) -> int:

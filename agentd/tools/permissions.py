@@ -37,9 +37,9 @@ DEFAULT_RULES: Layer = (
     Rule(Decision.ALLOW, "process.exec:*"),
     # Whatever leaves may carry what the run has read.
     Rule(Decision.ASK, "net.connect:*"),
-    # Text of a stranger may steer the model, and private data is what it would steer out: no run
-    # has both and an effect outside without a person.
-    Rule(Decision.ASK, "tool.use:*", after=Labels(untrusted=True, private=True), outward=True),
+    # Text of a stranger may steer the model. Of private data, of that text and of an effect outside
+    # no run combines all without a person; nor may a stranger choose the effect without one.
+    Rule(Decision.ASK, "tool.use:*", after=Labels(untrusted=True), outward=True),
 )
 """The rules of an agent that has none of its own, beside the tools that it lists. Nothing allows
 other files, secrets, memories and other agents: they are denied."""

@@ -50,6 +50,24 @@ class Redactor:
         redacted = self.redact(text)
         return data if redacted is text else redacted.encode("utf-8", "surrogateescape")
 
+    def unsettled(self, text: str) -> int:
+        """Return how many characters at the end of a text that goes on may turn out to belong to a
+        value: what comes before them can be redacted now."""
+        opened = _UNFINISHED.search(text, max(0, len(text) - MAX_ESCAPE))
+        end = opened.start() if opened else len(text)
+        views = [_View(text, _NOTHING, _decode)]
+        if "\n" in text or r"\n" in text:
+            views.append(_View(text, _LINE_BREAK, lambda _: ""))
+        if "%" in text or "\\" in text or "+" in text:
+            views.append(_View(text[:end], _ESCAPE, _decode))
+        needles = [needle for forms in self._forms for needle in forms.all]
+        cut = min([end, *(view.open_end(needles) for view in views)])
+        if cut < len(text):
+            # A value may end as it begins: it is not to be cut where it may begin again.
+            for start, stop, _ in sorted(self._spans(text), reverse=True):
+                cut = start if start < cut < stop else cut
+        return len(text) - cut
+
     def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield the start, the end and the name of every value, in no order."""
         for forms in self._forms:
@@ -132,6 +150,17 @@ class _View:
                 self._there[last] + end - self._here[last],
             )
 
+    def open_end(self, needles: Iterable[str]) -> int:
+        """Return where in the original text the longest end begins that a needle may begin with."""
+        begin = len(self._text)
+        for needle in needles:
+            start = self._text.find(needle[0], max(0, len(self._text) - len(needle) + 1), begin)
+            while start >= 0 and not needle.startswith(self._text[start:]):
+                start = self._text.find(needle[0], start + 1, begin)
+            begin = start if start >= 0 else begin
+        index = bisect_right(self._here, begin) - 1
+        return self._there[index] + begin - self._here[index]
+
 
 def _occurrences(needle: str, text: str) -> Iterator[tuple[int, int]]:
     start = text.find(needle)
@@ -172,6 +201,18 @@ _ESCAPE = re.compile(
 )
 """A character as UTF-8 in percents (RFC 3986), one as in JSON (RFC 8259), any number of
 backslashes, and the space of a form."""
+_UNFINISHED = re.compile(
+    r"""
+    (?: (?: %[C-Fc-f]H (?: %BH ){0,2} )? (?: %H? )?
+      | (?: \\++ u [Dd]BHH )? (?: \\++ (?: u H{0,3} )? )?
+    ) \Z
+    """.replace("B", "[89ABab]").replace("H", "[0-9A-Fa-f]"),
+    re.VERBOSE,
+)
+"""The beginning of such an escape, or nothing, at the end of a text."""
+MAX_ESCAPE = 32
+"""The most characters of one, with as many backslashes as JSON in JSON in JSON has."""
+_NOTHING = re.compile(r"(?!)")
 _ANY_CHARACTER = re.compile(r"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}")
 """An escape that may stand for a character that needs none."""
 _SHORT_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}

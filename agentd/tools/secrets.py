@@ -130,6 +130,10 @@ class Secrets:
         """Return the bytes as `redact` does."""
         return self._present().redact_bytes(data)
 
+    def unsettled(self, text: str) -> int:
+        """Return how much of the end of a text that goes on `redact` cannot judge yet."""
+        return self._present().unsettled(text)
+
     def _present(self) -> Redactor:
         if not self._were_read:
             self.check()

@@ -19,6 +19,7 @@ from tests.benchmarks import (
     rpc,
     start,
     steps,
+    tools,
 )
 from tests.benchmarks.harness import Result, Row, measure_rows
 from tests.benchmarks.machine import versions
@@ -35,6 +36,7 @@ ROWS: Sequence[Row] = (
     *memory.ROWS,
     *recovery.ROWS,
     *growth.ROWS,
+    *tools.ROWS,
     *limits.ROWS,
     *runtimes.ROWS,
 )

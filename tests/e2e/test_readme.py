@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from agentd.agent.tool import EffectClass
+from agentd.config import load
+from agentd.settings import mcp_settings, secrets_of
+from agentd.tools.mcp.server import check_server
 from tests.e2e.daemon import SERVE, Home, daemon
+from tests.e2e.test_tools import calling
 from tests.e2e.web import free_address
 from tests.tidy.test_readme import marked
 
@@ -55,6 +60,33 @@ async def test_a_file_of_tools(home: Home, folder: Path) -> None:
         )
     assert answer.startswith("They are {")
     assert '"folder.py":' in answer
+
+
+async def test_tools_of_the_daemon(home: Home) -> None:
+    """The command as it stands there, with a script for its model."""
+    home.path.chmod(0o711)
+    [line] = marked("own_tools").splitlines()
+    _, *words = shlex.split(line)
+    primes = "2\n3\n5\n7\n11\n13\n17\n19\n23\n29\n"
+    home.script(
+        calling(
+            ("write", {"path": "primes.txt", "content": primes}),
+            ("run", {"argv": ["wc", "-l", "primes.txt"]}),
+        )
+    )
+    async with daemon(home):
+        answer = await answer_of(home, home.path, "-m", "agentd", *words)
+    assert '"stdout":"10 primes.txt\\n"' in answer
+
+
+def test_a_configuration_of_tools(home: Home) -> None:
+    home.configure(marked("tools_config"))
+    config = load(environ=home.environment)
+    [server] = mcp_settings(config)
+    check_server(server, "tracker")
+    assert server.permissions == ("net.connect:tracker.example.com:443", "secret.use:tracker")
+    assert server.effects == {"search": EffectClass.READ_ONLY}
+    assert secrets_of(config).names == ("tracker",)
 
 
 async def test_a_program(home: Home, folder: Path) -> None:

@@ -87,6 +87,19 @@ def test_places_depend_on_the_user(files: Files) -> None:
     assert config.state.models_directory == home / ".local/share/agentd/models"
 
 
+def test_a_root_daemon_keeps_workspaces_where_its_commands_can_reach(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands run as another user there, and nobody else may enter the home of root."""
+    home = Path(files.environ["HOME"])
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert files.load().state.workspaces_directory == home / ".local/share/agentd/workspaces"
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert files.load().state.workspaces_directory == Path("/var/lib/agentd/workspaces")
+    named = files.load(environ={"XDG_DATA_HOME": "/srv"}).state.workspaces_directory
+    assert named == Path("/srv/agentd/workspaces")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

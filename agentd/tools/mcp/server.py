@@ -93,6 +93,11 @@ class ServerState(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     """Which tools are left out, and why."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what the server offers, or else that it does not answer."""
+        return bool(self.digest) or self.phase is not Phase.CONNECTING
+
 
 def check_server(server: McpServer, field: str) -> None:
     """Accept a declaration, or raise InvalidRequest (INVALID_FIELD) naming what is wrong."""

@@ -17,24 +17,28 @@ SHORT_HISTORY = 10
 """The steps that a run of 20 has behind it in the middle."""
 KILLED = -9
 
-_MODULE = "tests.benchmarks.ours.in_process"
+RUNTIME = "tests.benchmarks.ours.in_process"
 
 
 async def run_child(
-    round: Round, *arguments: str, directory: Path | None = None, code: int = 0
+    round: Round,
+    *arguments: str,
+    directory: Path | None = None,
+    code: int = 0,
+    module: str = RUNTIME,
 ) -> Mapping[str, float]:
-    """Run the child on a directory, a new one unless one is given; return the figures it prints.
+    """Run a child on a directory, a new one unless one is given; return the figures it prints.
 
     Raises UnavailableError when it does not end with the code, with the last line that it said.
     """
     place = directory or Path(mkdtemp(dir=round.directory))
-    command = (python(), "-m", _MODULE, *arguments, "--directory", str(place))
+    command = (python(), "-m", module, *arguments, "--directory", str(place))
     ended, output, errors = await run_to_end(
         command, environment=environment(place), timeout_s=TIMEOUT_S
     )
     if ended != code:
         last = errors.strip().splitlines()[-1:] or [f"exit code {ended}"]
-        raise UnavailableError(f"{_MODULE} failed: {last[0]}")
+        raise UnavailableError(f"{module} failed: {last[0]}")
     figures: Mapping[str, float] = json.loads(output.strip().splitlines()[-1])
     return figures
 

@@ -129,13 +129,13 @@ def test_the_default_is_the_own_folder_commands_and_what_is_listed() -> None:
         assert verdict(rights, denied) is DENY
 
 
-def test_by_default_no_run_joins_private_data_untrusted_input_and_an_effect_outside() -> None:
+def test_by_default_nothing_acts_outside_after_a_strangers_text_without_a_person() -> None:
     rights = [default_layer(HOME)]
     for untrusted in (False, True):
         for private in (False, True):
             for outward in (False, True):
                 labels = Labels(untrusted, private)
-                expected = ASK if untrusted and private and outward else ALLOW
+                expected = ASK if untrusted and outward else ALLOW
                 assert verdict(rights, "tool.use:a/b", labels=labels, outward=outward) is expected
 
 

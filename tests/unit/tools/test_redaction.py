@@ -7,6 +7,7 @@ import random
 import re
 import string
 from collections.abc import Callable
+from itertools import pairwise
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -188,3 +189,34 @@ def test_a_text_of_escapes_is_read_once() -> None:
     for piece in ("\\", '\\"', "%61", "\\u0061", "ab\\", "+"):
         text = piece * (400_000 // len(piece))
         assert redactor.redact(text) is text
+
+
+def in_pieces(redactor: Redactor, text: str, cuts: list[int]) -> str:
+    """Redact a text that comes in pieces, as what is shown of it before it is complete."""
+    shown, held = "", ""
+    places = sorted({cut % len(text) for cut in cuts} | {0, len(text)})
+    for start, end in pairwise(places):
+        held += text[start:end]
+        settled = len(held) - (redactor.unsettled(held) if end < len(text) else 0)
+        shown += redactor.redact(held[:settled])
+        held = held[settled:]
+    return shown
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=40), name=st.sampled_from([*CANARIES]))
+def test_a_value_that_comes_in_pieces_is_redacted(
+    encoding: str, cuts: list[int], name: str
+) -> None:
+    value = CANARIES[name]
+    text = f"It is {ENCODINGS[encoding](value)} now."
+    redactor = Redactor({name: [value]})
+    assert in_pieces(redactor, text, cuts) == redactor.redact(text)
+
+
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=60))
+def test_ordinary_text_in_pieces_is_not_touched_nor_held_for_long(cuts: list[int]) -> None:
+    redactor = Redactor({name: [value] for name, value in CANARIES.items()})
+    assert in_pieces(redactor, ORDINARY, cuts) == ORDINARY
+    for end in range(len(ORDINARY)):
+        assert redactor.unsettled(ORDINARY[:end]) <= len("-----BEGIN KEY-----\n")

@@ -1,0 +1,1 @@
+"""A model that obeys whatever it reads, and what the world outside sees of it."""
