@@ -21,6 +21,7 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
+from agentd.runtime.memories import Memories, MemoryLimits, MemoryParts
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
@@ -50,6 +51,7 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     leases: LeaseLimits = LeaseLimits()
     watches: WatchLimits = WatchLimits()
     local: LocalLimits = LocalLimits()
+    memories: MemoryLimits = MemoryLimits()
     model_timeout_s: float = 900.0
 
 
@@ -74,6 +76,8 @@ class Outside(msgspec.Struct, frozen=True):
     arrives: the points at which the crash tests kill."""
     workspace: Callable[[RunIdentity], str] = no_workspace
     """Returns the absolute path of a run's folder; empty when it has none."""
+    memory: MemoryParts | None = None
+    """What memories are found with; without it there are none."""
 
 
 class Runtime:
@@ -90,6 +94,17 @@ class Runtime:
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
+        self.memories: Memories | None = None
+        if outside.memory is not None:
+            self.memories = Memories(
+                journal,
+                clock,
+                entropy,
+                claims,
+                outside.memory,
+                limits=limits.memories,
+                redact=outside.redact,
+            )
         self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
         self.local_tools = LocalTools(outside.local_tools, limits.local)
@@ -154,6 +169,8 @@ class Runtime:
                 await self.manifests.restore()
                 self._recovery.take_over(await self.journal.unfinished_runs())
                 tasks.append(group.create_task(self._recovery.resume()))
+                if self.memories is not None:
+                    tasks.append(group.create_task(self.memories.keep()))
                 yield
             finally:
                 for task in tasks:
