@@ -41,13 +41,14 @@ from agentd.runtime.system import SystemClock, SystemEntropy, spare_the_collecto
 from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
 from agentd.services.event_service import EventService
+from agentd.services.memory_service import MemoryService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
 from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
-from agentd.settings import models_settings, runtime_limits, secrets_of
+from agentd.settings import memory_parts, models_settings, runtime_limits, secrets_of
 from agentd.toolbox import Toolbox
 
 RETENTION_INTERVAL_S = 600.0
@@ -115,7 +116,7 @@ class Daemon:
         self._start_time_ms = self._clock.now_ms()
         self._stop = asyncio.Event()
         self._secrets = secrets_of(config)
-        self._toolbox = Toolbox(config, self._secrets, self._entropy)
+        self._toolbox = Toolbox(config, self._secrets, self._entropy, self._clock)
         self._models: ReloadableModels
         self._notifier: Notifier
 
@@ -163,6 +164,7 @@ class Daemon:
         journal = await SqliteJournal.open(
             config.state.directory, self._clock, Options(on_boundary=self._boundary)
         )
+        memory = memory_parts(config)
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
             outside = Outside(
@@ -174,6 +176,7 @@ class Daemon:
                 self._secrets.redact if self._secrets.any else None,
                 self._boundary,
                 self._toolbox.workspace,
+                memory,
             )
             runtime = Runtime(outside, runtime_limits(config))
             runtime.local_tools.expect()
@@ -189,20 +192,27 @@ class Daemon:
         finally:
             with contextlib.suppress(AttributeError):
                 await self._models.close()
+            await memory.close()
             await journal.close()
 
     def _services(self, runtime: Runtime) -> dict[str, object]:
         drain_ms = int(self._config.server.drain_timeout_s * 1000)
+        memories = runtime.memories
+        assert memories is not None
         return {
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
             "RunService": RunService(runtime.engine, runtime.reading),
             "ApprovalService": ApprovalService(runtime.approvals),
+            "MemoryService": MemoryService(memories),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
-                runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
+                runtime.scheduler,
+                lambda: self._info(runtime),
+                drain_ms=drain_ms,
+                memory=memories.status,
             ),
         }
 

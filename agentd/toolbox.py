@@ -16,7 +16,8 @@ from agentd.agent.tool import Tool
 from agentd.config import Config
 from agentd.errors import FieldFault
 from agentd.log import get_logger
-from agentd.runtime.ports import Entropy, Journal, LocalTool, Record
+from agentd.runtime.memory_tools import memory_tools
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Record
 from agentd.runtime.runtime import Runtime
 from agentd.settings import mcp_settings
 from agentd.tools.registry import SHARED
@@ -32,10 +33,11 @@ _log = get_logger()
 class Toolbox:
     """The tools of one daemon. `serve` opens them and keeps them."""
 
-    def __init__(self, config: Config, secrets: Secrets, entropy: Entropy) -> None:
+    def __init__(self, config: Config, secrets: Secrets, entropy: Entropy, clock: Clock) -> None:
         self._config = config
         self._secrets = secrets
         self._entropy = entropy
+        self._clock = clock
         self._root = str(config.state.workspaces_directory)
         self.tier: Tier | None = None
         """How commands are confined; None until it was probed."""
@@ -61,7 +63,9 @@ class Toolbox:
         self.tier, self.tier_faults = sandbox.tier, sandbox.faults
         if sandbox.tier is Tier.NONE:
             _log.warning("no_sandbox", faults=list(sandbox.faults))
-        tools = await asyncio.to_thread(self._own_tools, sandbox)
+        tools = {**await asyncio.to_thread(self._own_tools, sandbox)}
+        if self._config.memory.tools and runtime.memories is not None:
+            tools |= memory_tools(runtime.memories, self._clock)
         await runtime.offer_local({}, tools)
         _log.info("tools_open", tools=len(tools), sandbox=sandbox.tier.name.lower())
         if self._config.tools.mcp:

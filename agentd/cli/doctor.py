@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -20,6 +20,9 @@ from agentd.cli.output import output_option, write_items
 from agentd.cli.pulling import DEFAULT_MODEL
 from agentd.cli.text import age
 from agentd.errors import AgentdError
+
+if TYPE_CHECKING:
+    from agentd.v1.system_service_pb2 import MemoryStatus
 
 SQLITE_FIXED = (3, 51, 3)
 """The first SQLite without the bug that can lose a WAL at its reset."""
@@ -186,12 +189,25 @@ async def _daemon(settings: Settings) -> list[Finding]:
         )
     if info.draining:
         found.append(Finding("warn", "daemon", "it is going down", "wait, or start it again"))
+    found.append(_memory(info.memory))
     if info.default_model:
         found.append(Finding("ok", "models", f"{info.default_model} is the default"))
     else:
         advice = f"set a key and restart it, or `agentd models pull {DEFAULT_MODEL}`"
         found.append(Finding("warn", "models", "no model can be used", advice))
     return found
+
+
+def _memory(status: "MemoryStatus") -> Finding:
+    kind = " (spellings only)" if status.lexical else ""
+    text = f"{status.indexed_count} memories, found by {status.embedder}{kind} in {status.store}"
+    if status.faults:
+        return Finding(
+            "warn", "memory", f"{text}; {'; '.join(status.faults)}", "see the daemon's log"
+        )
+    if status.pending_count:
+        text += f"; {status.pending_count} of them by words alone as yet"
+    return Finding("ok", "memory", text)
 
 
 def _user(uid: int) -> str:

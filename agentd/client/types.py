@@ -23,6 +23,8 @@ from agentd.v1.event_pb2 import (
     RunWaiting,
 )
 from agentd.v1.event_service_pb2 import EventFilter
+from agentd.v1.memory_pb2 import Memory, MemoryKind
+from agentd.v1.memory_service_pb2 import MemoryMatch, SearchMemoriesResponse
 from agentd.v1.permission_pb2 import (
     Decision,
     PermissionGrant,
@@ -48,7 +50,7 @@ from agentd.v1.run_service_pb2 import (
     RetryCall,
 )
 from agentd.v1.session_pb2 import Session
-from agentd.v1.system_service_pb2 import GetInfoResponse, ModelInfo, SandboxTier
+from agentd.v1.system_service_pb2 import GetInfoResponse, MemoryStatus, ModelInfo, SandboxTier
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
 
@@ -81,6 +83,10 @@ __all__ = [
     "EventFilter",
     "GetInfoResponse",
     "Invocation",
+    "Memory",
+    "MemoryKind",
+    "MemoryMatch",
+    "MemoryStatus",
     "ModelErrorKind",
     "ModelFailed",
     "ModelInfo",
@@ -100,6 +106,7 @@ __all__ = [
     "RunState",
     "RunWaiting",
     "SandboxTier",
+    "SearchMemoriesResponse",
     "Session",
     "Tool",
     "Usage",

@@ -31,6 +31,7 @@ from agentd.config.keys import (
     section,
     table,
 )
+from agentd.config.memory import MemorySection
 from agentd.config.sources import (
     Schema,
     Values,
@@ -276,6 +277,7 @@ class Config:
     models: Models = section(Models)
     tools: Tools = section(Tools)
     sandbox: Sandbox = section(Sandbox)
+    memory: MemorySection = section(MemorySection)
     secrets: Mapping[str, SecretSection] = table(SecretSection, "NAME")
     log: Log = section(Log)
     client: Client = section(Client)
@@ -295,6 +297,10 @@ class Config:
         path = self.server.token_file
         name = "server.token_file"
         return None if path is None else read_secret(path, self.origin(name), name)
+
+    def memory_directory(self) -> Path:
+        """Return where the index of memories is."""
+        return self.memory.directory or self.state.directory / "memory"
 
     def describe(self) -> Sequence[tuple[str, str, Origin]]:
         """Return each key, its value for people, and where it came from. Secrets are hidden."""

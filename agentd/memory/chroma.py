@@ -88,7 +88,7 @@ class ChromaVectors:
             for found in self._client.list_collections():
                 if found.name.partition(".")[0] == namespace:
                     self._client.get_collection(found.name, embedding_function=None).delete(
-                        ids=[id for _, id in rows]
+                        ids=[name for _, name in rows]
                     )
 
     def nearest(self, space: str, place: Place, vector: Vector, limit: int) -> Sequence[Hit]:
@@ -107,8 +107,8 @@ class ChromaVectors:
             )
         [ids], [distances] = found["ids"], found["distances"]
         return [
-            Hit(MemoryId(id), 1.0 - float(distance))
-            for id, distance in zip(ids, distances, strict=True)
+            Hit(MemoryId(name), 1.0 - float(distance))
+            for name, distance in zip(ids, distances, strict=True)
         ]
 
     def close(self) -> None:

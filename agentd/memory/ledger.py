@@ -22,7 +22,7 @@ VERSION: Final = 1
 
 Name = tuple[Namespace, MemoryId]
 
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE entries (
     key INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -43,7 +43,6 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TABLE orphans (namespace TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (namespace, id))
     STRICT, WITHOUT ROWID;
 CREATE TABLE vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
-PRAGMA user_version = {VERSION};
 """
 # `space` says which vectors an entry has: the store's and the embedder's name, or none.
 
@@ -194,9 +193,7 @@ class Ledger:
     def bury(self, names: Sequence[Name]) -> None:
         """Take note that these vectors are gone."""
         with self.transaction():
-            self.connection.executemany(
-                "DELETE FROM orphans WHERE namespace = ? AND id = ?", names
-            )
+            self.connection.executemany("DELETE FROM orphans WHERE namespace = ? AND id = ?", names)
 
     # Finding.
 
@@ -208,8 +205,8 @@ class Ledger:
         match = " OR ".join(f'"{word}"' for word in words)
         where, values = conditions(place)
         rows = self._rows(
-            "SELECT entries.id FROM words JOIN entries ON entries.key = words.rowid "
-            f"WHERE words MATCH ? AND {where} ORDER BY bm25(words) LIMIT ?",  # noqa: S608
+            "SELECT entries.id FROM words JOIN entries ON entries.key = words.rowid "  # noqa: S608
+            f"WHERE words MATCH ? AND {where} ORDER BY bm25(words) LIMIT ?",
             match,
             *values,
             limit,
@@ -246,14 +243,10 @@ def _open(directory: Path | None) -> apsw.Connection:
     path = directory / FILE
     try:
         return _prepare(apsw.Connection(str(path)))
-    except (apsw.NotADBError, apsw.CorruptError, _Unknown):
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError):
         for leftover in directory.glob(f"{FILE}*"):
             leftover.unlink()
         return _prepare(apsw.Connection(str(path)))
-
-
-class _Unknown(Exception):
-    """The file is that of another version."""
 
 
 def _prepare(connection: apsw.Connection) -> apsw.Connection:
@@ -263,10 +256,9 @@ def _prepare(connection: apsw.Connection) -> apsw.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         [(version,)] = connection.execute("PRAGMA user_version").fetchall()
         if version == 0:
-            connection.execute(f"BEGIN; {_TABLES} COMMIT")
-        elif version != VERSION:
-            raise _Unknown
-        connection.execute("SELECT count(*) FROM entries").fetchall()
+            connection.execute(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT")
+        # In a file of another version this fails: it has no such table, or no such column.
+        connection.execute("SELECT max(key), max(space) FROM entries").fetchall()
     except BaseException:
         connection.close()
         raise

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,11 @@ class MiniLm:
         self._threads = threads
         self._worker = ThreadPoolExecutor(1, "minilm")
         self._loaded: tuple[Any, Any, Any] | None = None
+
+    @staticmethod
+    def can_load() -> bool:
+        """Whether the packages are installed that it needs."""
+        return all(find_spec(name) for name in ("numpy", "onnxruntime", "tokenizers"))
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Return a vector for each text: about 2 ms for a short one.

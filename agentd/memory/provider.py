@@ -1,4 +1,4 @@
-"""The embedder that asks a provider: `POST {base_url}/embeddings`, as OpenAI and most others have it.
+"""The embedder that asks a provider: `POST {base_url}/embeddings`, as OpenAI has it.
 
 What is remembered leaves this machine with it. Nothing is retried here: memories whose vectors are
 missing are found by words, and are tried again later.

@@ -96,11 +96,11 @@ class ScannedVectors:
             chunk = keys[start : start + CHUNK]
             marks = ", ".join("?" * len(chunk))
             rows = self._ledger.connection.execute(
-                "SELECT id, vector FROM vectors JOIN entries USING (key) "
-                f"WHERE key IN ({marks}) AND (expire_ms = 0 OR expire_ms > ?)",  # noqa: S608
+                "SELECT id, vector FROM vectors JOIN entries USING (key) "  # noqa: S608
+                f"WHERE key IN ({marks}) AND (expire_ms = 0 OR expire_ms > ?)",
                 (*chunk, now_ms),
             )
-            hits += [Hit(id, dot(_vector(blob), vector)) for id, blob in rows]
+            hits += [Hit(name, dot(_vector(blob), vector)) for name, blob in rows]
         return hits
 
 

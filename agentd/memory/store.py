@@ -234,9 +234,7 @@ class Store:
         self._drop_orphans(ledger)
         return ledger.without(self._space(embedder), limit)
 
-    def _by_vector(
-        self, place: Place, embedder: str, vector: Vector, limit: int
-    ) -> Sequence[Hit]:
+    def _by_vector(self, place: Place, embedder: str, vector: Vector, limit: int) -> Sequence[Hit]:
         if not self._open().count(place.namespace):
             return ()
         vectors = self._open_vectors()

@@ -16,7 +16,7 @@ def unit(values: Iterable[float]) -> Vector:
 
 def dot(left: Sequence[float], right: Sequence[float]) -> float:
     """Return the sum of products: the cosine of vectors of length 1."""
-    return sum(map(mul, left, right))
+    return float(sum(map(mul, left, right)))
 
 
 def code_of(vector: Sequence[float]) -> int:

@@ -10,10 +10,12 @@ MAX_QUERY_WORDS = 32
 _WORD = re.compile(r"\w+")
 _ARTICLES = frozenset({"a", "an", "the"})
 _COMMON = _ARTICLES | frozenset(
-    """about after all also am and any are as at be because been but by can could did do does for
-    from had has have he her his how i if in into is it its just me my no not of on or our she
-    should so than that their them then there these they this to was we were what when where which
-    who why will with would you your""".split()
+    _WORD.findall(
+        "about after all also am and any are as at be because been but by can could did do does "
+        "for from had has have he her his how i if in into is it its just me my no not of on or "
+        "our she should so than that their them then there these they this to was we were what "
+        "when where which who why will with would you your"
+    )
 )
 """Words of English that nearly every text has. A query of nothing else keeps them."""
 

@@ -29,9 +29,7 @@ _log = get_logger()
 class Indexing:
     """Writes the index. What fails here is told, and tried again: the journal has everything."""
 
-    def __init__(
-        self, shelf: Shelf, store: MemoryStore, embedder: Embedder, clock: Clock
-    ) -> None:
+    def __init__(self, shelf: Shelf, store: MemoryStore, embedder: Embedder, clock: Clock) -> None:
         self._shelf = shelf
         self._store = store
         self._embedder = embedder

@@ -59,6 +59,11 @@ class MemoryParts(msgspec.Struct, frozen=True):
     store: MemoryStore
     embedder: Embedder
 
+    async def close(self) -> None:
+        """Release what they hold."""
+        await self.embedder.close()
+        await self.store.close()
+
 
 class Memories:
     """Memories, over the journal's documents. Nobody else writes these."""

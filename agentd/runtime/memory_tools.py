@@ -217,7 +217,6 @@ def _id_of(invocation: Invocation) -> MemoryId:
     return MemoryId(f"m{hashlib.sha256(invocation.idempotency_key.encode()).hexdigest()[:24]}")
 
 
-
 def _shown(match: Match) -> Recalled:
     memory = match.memory
     return Recalled(

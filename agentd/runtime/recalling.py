@@ -25,17 +25,13 @@ rare."""
 class Recalling:
     """Searches. Reads, and changes nothing."""
 
-    def __init__(
-        self, shelf: Shelf, store: MemoryStore, embedder: Embedder, clock: Clock
-    ) -> None:
+    def __init__(self, shelf: Shelf, store: MemoryStore, embedder: Embedder, clock: Clock) -> None:
         self._shelf = shelf
         self._store = store
         self._embedder = embedder
         self._clock = clock
 
-    async def search(
-        self, query: MemoryQuery, text: str, *, limit: int, ready: bool
-    ) -> Recall:
+    async def search(self, query: MemoryQuery, text: str, *, limit: int, ready: bool) -> Recall:
         """Return what fits a text, best first. `ready` is whether the index is like the journal."""
         limit = min(limit, MAX_MATCHES)
         now = self._clock.now_ms()

@@ -69,9 +69,7 @@ class Shelf:
         record = await self._journal.get(TEXT, memory.namespace, digest) if digest else None
         return await self.find(memory.namespace, MemoryId(record.body.decode())) if record else None
 
-    async def put(
-        self, memory: Memory, changed: Sequence[Memory], more: Sequence[Record]
-    ) -> None:
+    async def put(self, memory: Memory, changed: Sequence[Memory], more: Sequence[Record]) -> None:
         """Store a new memory, changes of others and further documents, in one transaction. Call it
         while all of them are held.
 

@@ -58,9 +58,7 @@ class MemoryService:
         page = parse_page(request, int, "SearchMemories", caller.namespace, *scope)
         size = page.size if request.page_size else SEARCH_SIZE
         first = page.position or 0
-        recall = await self._memories.search(
-            query, text, limit=min(first + size + 1, MAX_MATCHES)
-        )
+        recall = await self._memories.search(query, text, limit=min(first + size + 1, MAX_MATCHES))
         rest = recall.matches[first:]
         shown, more = cut([convert_memory.match(each) for each in rest], size)
         token = page.token(first + len(shown)) if more else ""

@@ -41,9 +41,7 @@ def memory_id(name: str, field: str = "name") -> MemoryId:
 def memory(message: memory_pb2.Memory, namespace: Namespace) -> Memory:
     """Return a memory that is to be created; its id is empty when the message has no name."""
     checks.count(message.supersedes, "memory.supersedes", at_most=MAX_SUPERSEDED)
-    checks.long_text(
-        message.text, "memory.text", at_most_bytes=checks.MAX_TEXT_BYTES, needed=True
-    )
+    checks.long_text(message.text, "memory.text", at_most_bytes=checks.MAX_TEXT_BYTES, needed=True)
     run = message.source_run
     return Memory(
         namespace=namespace,
