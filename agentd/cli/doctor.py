@@ -22,7 +22,7 @@ from agentd.cli.text import age
 from agentd.errors import AgentdError
 
 if TYPE_CHECKING:
-    from agentd.v1.system_service_pb2 import MemoryStatus
+    from agentd.client.types import MemoryStatus
 
 SQLITE_FIXED = (3, 51, 3)
 """The first SQLite without the bug that can lose a WAL at its reset."""
@@ -202,9 +202,8 @@ def _memory(status: "MemoryStatus") -> Finding:
     kind = " (spellings only)" if status.lexical else ""
     text = f"{status.indexed_count} memories, found by {status.embedder}{kind} in {status.store}"
     if status.faults:
-        return Finding(
-            "warn", "memory", f"{text}; {'; '.join(status.faults)}", "see the daemon's log"
-        )
+        text = f"{text}; {'; '.join(status.faults)}"
+        return Finding("warn", "memory", text, "runs go on without; see the daemon's log")
     if status.pending_count:
         text += f"; {status.pending_count} of them by words alone as yet"
     return Finding("ok", "memory", text)

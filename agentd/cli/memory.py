@@ -1,9 +1,8 @@
 """`agentd memory`: what agents remember beyond a run."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -28,16 +27,21 @@ from agentd.client.types import (
     from_json,
     to_json,
 )
-from agentd.errors import AgentdError, AlreadyExists, InvalidRequest, Reason
+from agentd.errors import AgentdError, AlreadyExists, InvalidRequest, NotFound, Reason
+
+if TYPE_CHECKING:
+    from agentd.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 COLUMNS = ("MEMORY", "KIND", "SCOPE", "AGE", "TEXT")
 MATCH_COLUMNS = ("SCORE", *COLUMNS)
 KINDS: Mapping[str, MemoryKind] = {
-    lower(name, "MEMORY_KIND_"): value for name, value in MemoryKind.items() if value
+    "working": MemoryKind.MEMORY_KIND_WORKING,
+    "episode": MemoryKind.MEMORY_KIND_EPISODE,
+    "fact": MemoryKind.MEMORY_KIND_FACT,
+    "lesson": MemoryKind.MEMORY_KIND_LESSON,
 }
-MAX_LINE_BYTES = 4 << 20
 
 scope_option = click.option("--scope", default="", metavar="SCOPE", help="Of this scope only.")
 
@@ -201,39 +205,46 @@ def export(settings: Settings, scope: str, kinds: tuple[str, ...]) -> None:
 def import_(settings: Settings, file: Iterable[bytes]) -> None:
     """Read what `export` wrote. What exists already stays as it is, so that importing twice is
     importing once."""
+    wanted = [_parse(text, number) for number, text in enumerate(file, 1) if text.strip()]
+    names = {each.name for each in wanted}
+    now = datetime.now(UTC)
+    # What was superseded by something that is gone since must not hold again.
+    usable = [
+        each
+        for each in wanted
+        if (not each.superseded_by or each.superseded_by in names) and not _is_over(each, now)
+    ]
 
-    async def work() -> tuple[int, int]:
-        counts = [0, 0]
+    async def work() -> int:
         async with settings.client() as client:
-            for number, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                wanted = _parse(text, number)
-                try:
-                    answer = await client.memories.create(wanted, request_id=_request_id(text))
-                    counts[answer.existed] += 1
-                except AlreadyExists:
-                    counts[1] += 1
-                except AgentdError as error:
-                    say(f"line {number}:")
-                    raise error from None
-        return counts[0], counts[1]
+            return sum([await _take_in(client, each) for each in usable])
 
-    created, known = run_async(work())
-    say(f"{created} memories are new, {known} were there already")
+    created = run_async(work())
+    say(f"{created} memories are new, {len(usable) - created} were there already")
+    if len(usable) < len(wanted):
+        say(f"{len(wanted) - len(usable)} hold no more and were left out")
+
+
+async def _take_in(client: "Client", wanted: Memory) -> bool:
+    """Create a memory; return whether it is new."""
+    try:
+        return not (await client.memories.create(wanted)).existed
+    except AlreadyExists:
+        return False
+    except NotFound:  # What it superseded was forgotten before the export.
+        wanted.ClearField("supersedes")
+        return not (await client.memories.create(wanted)).existed
+
+
+def _is_over(memory: Memory, now: datetime) -> bool:
+    return memory.HasField("expire_time") and memory.expire_time.ToDatetime(tzinfo=UTC) <= now
 
 
 def _parse(text: bytes, number: int) -> Memory:
     try:
-        if len(text) > MAX_LINE_BYTES:
-            raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes")
         return from_json(msgspec.json.decode(text), Memory)
-    except (ValueError, AgentdError) as error:
+    except (msgspec.MsgspecError, AgentdError) as error:
         raise InvalidRequest(Reason.MALFORMED_REQUEST, f"line {number}: {error}") from error
-
-
-def _request_id(text: bytes) -> str:
-    return f"import {hashlib.sha256(text.strip()).hexdigest()}"
 
 
 def _kinds(names: Iterable[str]) -> list[MemoryKind]:
