@@ -16,7 +16,8 @@ DEPTH: Final = 50
 MAX_MATCHES: Final = 1_000
 EMBED_S: Final = 10.0
 """How long a query's vector is waited for."""
-MEANING: Final = Weights(vector=1.0, words=0.7)
+MEANING: Final = Weights(vector=1.0, words=0.2)
+"""Words settle what meanings leave open, and find names and numbers, which have no meaning."""
 SPELLING: Final = Weights(vector=0.6, words=1.0)
 """The weights of an embedder that compares spellings: words stand for the same, and know which are
 rare."""
