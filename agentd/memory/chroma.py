@@ -44,6 +44,7 @@ class ChromaVectors:
         with _guarded("imported"):
             chromadb: Any = importlib.import_module("chromadb")
             config: Any = importlib.import_module("chromadb.config")
+            shared: Any = importlib.import_module("chromadb.api.shared_system_client")
         folder = directory / FOLDER
         self.emptied = not folder.exists()
         """Whether it began without any vector."""
@@ -61,6 +62,8 @@ class ChromaVectors:
             shutil.rmtree(folder, ignore_errors=True)
             self.emptied = True
             with _guarded("opened"):
+                # Chroma keeps the system of each path, one that could not start too.
+                shared.SharedSystemClient.clear_system_cache()
                 self._client = start()
         self._space = ""
         self._collections: dict[Namespace, Any] = {}

@@ -1,8 +1,8 @@
 """The list of what can be found, and the index of its words: a SQLite database with FTS5.
 
 It can be made again from the journal, so nothing here is synced at each commit, and a file that is
-damaged is thrown away. Texts themselves are not kept: the index has their words alone, and what is
-deleted is overwritten. Blocks: only the store's thread uses it.
+damaged is thrown away. What is deleted is overwritten: FTS5 without its own secure-delete, and a
+table without content, would keep the words. Blocks: only the store's thread uses it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ CREATE INDEX entries_by_scope ON entries (namespace, scope);
 CREATE INDEX entries_by_space ON entries (space);
 CREATE INDEX entries_expiring ON entries (expire_ms) WHERE expire_ms > 0;
 CREATE VIRTUAL TABLE words USING fts5(
-    text, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2'
+    text, tokenize='porter unicode61 remove_diacritics 2'
 );
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TABLE orphans (namespace TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (namespace, id))
