@@ -71,11 +71,6 @@ class Store:
         """Why the vectors are not where they should be, for people."""
         return (self._fault,) if self._fault else ()
 
-    @property
-    def exists(self) -> bool:
-        """Whether there is anything on disk yet."""
-        return self._directory is not None and (self._directory / FILE).exists()
-
     async def close(self) -> None:
         """Release the files."""
         await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
@@ -94,19 +89,19 @@ class Store:
 
     async def known(self, namespace: Namespace, after: str, limit: int) -> Sequence[MemoryId]:
         """Return the names above `after` that words can find, in order."""
-        return await self._work(lambda: self._open().known(namespace, after, limit))
+        return await self._look(lambda ledger: ledger.known(namespace, after, limit), ())
 
     async def namespaces(self) -> Sequence[Namespace]:
         """Return the namespaces of which something is there."""
-        return await self._work(lambda: self._open().namespaces())
+        return await self._look(lambda ledger: ledger.namespaces(), ())
 
     async def expired(self, now_ms: int, limit: int) -> Sequence[Name]:
         """Return memories whose time has come."""
-        return await self._work(lambda: self._open().expired(now_ms, limit))
+        return await self._look(lambda ledger: ledger.expired(now_ms, limit), ())
 
     async def count(self, namespace: Namespace | None = None) -> int:
         """Return how many memories words can find."""
-        return await self._work(lambda: self._open().count(namespace))
+        return await self._look(lambda ledger: ledger.count(namespace), 0)
 
     # Vectors.
 
@@ -118,23 +113,25 @@ class Store:
 
     async def without_vector(self, embedder: str, limit: int) -> Sequence[Name]:
         """Return memories that have no vector of this embedder."""
-        return await self._work(lambda: self._without(embedder, limit))
+        return await self._look(lambda ledger: self._without(ledger, embedder, limit), ())
 
     async def count_without_vector(self, embedder: str) -> int:
         """Return how many memories have no vector of this embedder, where vectors are now."""
-        return await self._work(lambda: self._open().count_without(self._space(embedder)))
+        return await self._look(lambda ledger: ledger.count_without(self._space(embedder)), 0)
 
     # Finding.
 
     async def by_words(self, place: Place, query: str, limit: int) -> Sequence[Hit]:
         """Return memories that share words with the query, the best first."""
-        return await self._work(lambda: self._open().by_words(place, query, limit))
+        return await self._look(lambda ledger: ledger.by_words(place, query, limit), ())
 
     async def by_vector(
         self, place: Place, embedder: str, vector: Vector, limit: int
     ) -> Sequence[Hit]:
         """Return the memories whose vectors are nearest, the nearest first."""
-        return await self._work(lambda: self._by_vector(place, embedder, vector, limit))
+        return await self._look(
+            lambda ledger: self._by_vector(ledger, place, embedder, vector, limit), ()
+        )
 
     # In the thread.
 
@@ -153,11 +150,22 @@ class Store:
         except TimeoutError as error:
             message = f"the memory did not answer in {WORK_S:g} s"
             raise Unavailable(Reason.UNREACHABLE, message) from error
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             message = f"the memory's index does not work: {error}"
             raise Unavailable(Reason.UNREACHABLE, message) from error
         finally:
             self._waiting -= 1
+
+    async def _look(self, read: Callable[[Ledger], T], nothing: T) -> T:
+        """Read, and make no file for it where nothing was ever stored."""
+
+        def job() -> T:
+            directory = self._directory if self._ledger is None else None
+            if directory is not None and not (directory / FILE).exists():
+                return nothing
+            return read(self._open())
+
+        return await self._work(job)
 
     def _open(self) -> Ledger:
         if self._ledger is None:
@@ -227,15 +235,16 @@ class Store:
             vectors.put(space, rows)
             ledger.mark([row.key for row in rows], space)
 
-    def _without(self, embedder: str, limit: int) -> Sequence[Name]:
-        ledger = self._open()
+    def _without(self, ledger: Ledger, embedder: str, limit: int) -> Sequence[Name]:
         if ledger.count():
             self._open_vectors()  # Which decides what the space is called.
         self._drop_orphans(ledger)
         return ledger.without(self._space(embedder), limit)
 
-    def _by_vector(self, place: Place, embedder: str, vector: Vector, limit: int) -> Sequence[Hit]:
-        if not self._open().count(place.namespace):
+    def _by_vector(
+        self, ledger: Ledger, place: Place, embedder: str, vector: Vector, limit: int
+    ) -> Sequence[Hit]:
+        if not ledger.count(place.namespace):
             return ()
         vectors = self._open_vectors()
         return vectors.nearest(self._space(embedder), place, vector, limit)

@@ -38,12 +38,9 @@ class Indexing:
         self._owed: set[tuple[Namespace, MemoryId]] = set()
         """What the index may say wrongly: a write of it failed, or its caller went away."""
         self._fault = ""
-        self._used = store.exists
-        """Whether there are memories: without any, no file is made."""
 
     async def add(self, memory: Memory, gone: Sequence[MemoryId] = ()) -> None:
         """Index a memory that is stored, and take out those that it supersedes."""
-        self._used = True
         owed = self._owe(memory.namespace, (memory.id, *gone))
         try:
             if gone:
@@ -70,20 +67,22 @@ class Indexing:
     async def count(self, namespace: Namespace) -> int:
         """Return how many memories of a namespace can be found; 0 when the index does not work."""
         try:
-            return await self._store.count(namespace) if self._used else 0
+            return await self._store.count(namespace)
         except AgentdError as error:
             self._failed(error)
             return 0
 
-    async def settled(self) -> bool:
-        """Wait until the index is like the journal; return whether it is."""
+    async def settled(self) -> Sequence[str]:
+        """Wait until the index is like the journal; return why it is not, for people."""
         if not self._ready.is_set():
             try:
                 async with asyncio.timeout(READY_S):
                     await self._ready.wait()
             except TimeoutError:
-                return False
-        return True
+                return ("the index is still being made: some memories may be missing",)
+        if self._fault and self._owed:
+            return (f"the newest memories may be missing: {self._fault}",)
+        return ()
 
     async def status(self) -> MemoryStatus:
         """Return how the memory stands."""
@@ -92,9 +91,8 @@ class Indexing:
             faults.append(self._fault)
         indexed = pending = 0
         try:
-            if self._used:
-                indexed = await self._store.count()
-                pending = await self._store.count_without_vector(self._embedder.name)
+            indexed = await self._store.count()
+            pending = await self._store.count_without_vector(self._embedder.name)
         except AgentdError as error:
             faults.append(error.message)
         embedder = self._embedder
@@ -116,7 +114,7 @@ class Indexing:
                     await self._rebuild()
                     self._ready.set()
                 await self._settle()
-                while self._used and (await self._forget_expired() or await self._embed_missing()):
+                while await self._forget_expired() or await self._embed_missing():
                     pass
                 self._fault = ""
             except AgentdError as error:
@@ -151,8 +149,7 @@ class Indexing:
     async def _rebuild(self) -> None:
         """Make what the index has the same as what the journal has."""
         there = await self._shelf.namespaces()
-        self._used = self._used or bool(there)
-        known = await self._store.namespaces() if self._used else ()
+        known = await self._store.namespaces()
         for namespace in {*there, *known}:
             await self._compare(namespace)
 
@@ -162,11 +159,12 @@ class Indexing:
         async for page in self._shelf.by_name(namespace):
             last = page[-1].id
             indexed = await self._known(namespace, after, last)
-            wanted = {
-                memory.id: memory
-                for memory in page
-                if memory.superseded_by is None and not memory.is_over(now)
-            }
+            wanted = {}
+            for memory in page:
+                if memory.is_over(now):  # What was superseded is in no index, and is over too.
+                    await self._shelf.delete(memory)
+                elif memory.superseded_by is None:
+                    wanted[memory.id] = memory
             await self._store.remove(namespace, [each for each in indexed if each not in wanted])
             missing = wanted.keys() - set(indexed)
             await self._store.put([wanted[name] for name in sorted(missing)])

@@ -145,8 +145,8 @@ class Memories:
     async def search(self, query: MemoryQuery, text: str, *, limit: int) -> Recall:
         """Return the memories that fit a text, best first. What does not work makes the answer
         poorer and is told: this raises nothing for it."""
-        ready = await self._indexing.settled()
-        return await self._recalling.search(query, text, limit=limit, ready=ready)
+        faults = await self._indexing.settled()
+        return await self._recalling.search(query, text, limit=limit, faults=faults)
 
     async def near(self, memory: Memory, *, limit: int = 5) -> Sequence[Match]:
         """Return known facts of the same scope that a new one may contradict: those about the same

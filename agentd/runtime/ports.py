@@ -333,11 +333,6 @@ class MemoryStore(Protocol):
         """What does not work, for people."""
         ...
 
-    @property
-    def exists(self) -> bool:
-        """Whether anything was stored before this process."""
-        ...
-
     async def put(self, memories: Sequence[Memory]) -> None:
         """Have words find these, in place of what has their names; their vectors come later."""
         ...

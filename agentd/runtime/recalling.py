@@ -32,15 +32,15 @@ class Recalling:
         self._embedder = embedder
         self._clock = clock
 
-    async def search(self, query: MemoryQuery, text: str, *, limit: int, ready: bool) -> Recall:
-        """Return what fits a text, best first. `ready` is whether the index is like the journal."""
+    async def search(self, query: MemoryQuery, text: str, *, limit: int, faults: Sequence[str]) -> Recall:
+        """Return what fits a text, best first. `faults` say what the index lacks."""
         limit = min(limit, MAX_MATCHES)
         now = self._clock.now_ms()
         place = Place(query.namespace, now, frozenset(query.scopes), query.kinds)
         depth = max(DEPTH, 2 * limit)
-        faults: list[str] = [] if ready else ["the index is still being made: some are missing"]
-        by_words = await _try(self._store.by_words(place, text, depth), faults)
-        by_vector = await _try(self._by_vector(place, text, depth), faults)
+        told = [*faults]
+        by_words = await _try(self._store.by_words(place, text, depth), told)
+        by_vector = await _try(self._by_vector(place, text, depth), told)
         vectors = by_vector is not None
         by_words, by_vector = by_words or (), by_vector or ()
         memories = await self._present(query, now, (*by_words, *by_vector))
@@ -60,7 +60,7 @@ class Recalling:
             )
             for each in ranked[:limit]
         )
-        return Recall(matches, self._method(faults, vectors=vectors))
+        return Recall(matches, self._method(told, vectors=vectors))
 
     async def _by_vector(self, place: Place, text: str, depth: int) -> Sequence[Hit]:
         embedder = self._embedder
@@ -82,10 +82,10 @@ class Recalling:
 
     def _method(self, faults: Sequence[str], *, vectors: bool) -> Method:
         embedder = self._embedder
-        told = tuple(dict.fromkeys((*faults, *self._store.faults)))
+        known = tuple(dict.fromkeys((*faults, *self._store.faults)))
         if not vectors:
-            return Method("", "", lexical=True, faults=told)
-        return Method(self._store.name, embedder.name, embedder.lexical, told)
+            return Method("", "", lexical=True, faults=known)
+        return Method(self._store.name, embedder.name, embedder.lexical, known)
 
 
 async def _try(search: Awaitable[Sequence[Hit]], faults: list[str]) -> Sequence[Hit] | None:

@@ -200,10 +200,8 @@ async def test_a_vector_of_what_is_not_there_is_left_out(tmp_path: Path, kind: s
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path, kind: str) -> None:
     async with opened(tmp_path, kind) as store:
-        assert not store.exists
         await fill(store, (memory("a", "rain"), EAST), (memory("b", namespace=OTHER), EAST))
     async with opened(tmp_path, kind) as store:
-        assert store.exists
         assert await words(store, "rain") == ["a"]
         assert await near(store, EAST) == ["a"]
         assert set(await store.namespaces()) == {NAMESPACE, OTHER}

@@ -11,7 +11,11 @@ import pytest
 from agentd.agent.ids import Namespace, RunIdentity
 from agentd.context.models.script import parse_script
 from agentd.errors import AgentdError, InvalidRequest, Reason
+from agentd.memory.hashing import HashedNgrams
+from agentd.memory.store import Store
 from agentd.runtime.journal.sqlite import SqliteJournal
+from agentd.runtime.memories import MemoryParts
+from agentd.runtime.memory_tools import memory_tools
 from agentd.runtime.ports import LocalTool
 from agentd.runtime.runtime import Outside, Runtime, no_workspace
 from agentd.runtime.system import SystemClock, SystemEntropy
@@ -19,6 +23,7 @@ from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
+from agentd.services.memory_service import MemoryService
 from agentd.services.run_service import RunService
 from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
@@ -61,6 +66,7 @@ class House:
     hosts: ToolHostService
     system: SystemService
     approvals: ApprovalService
+    memories: MemoryService
 
     def watch(
         self, request: event_service_pb2.WatchRequest, caller: Caller = CALLER
@@ -95,12 +101,23 @@ async def house(
     """Build a runtime and its services, and run them."""
     clock = SystemClock()
     journal = await SqliteJournal.open(directory, clock)
+    memory = MemoryParts(Store(directory / "memory", chroma=False), HashedNgrams())
     try:
         models = ScriptedModels({"demo": parse_script(script)})
         runtime = Runtime(
-            Outside(journal, models, clock, SystemEntropy(), local_tools, workspace=workspace)
+            Outside(
+                journal,
+                models,
+                clock,
+                SystemEntropy(),
+                local_tools,
+                workspace=workspace,
+                memory=memory,
+            )
         )
+        assert runtime.memories is not None
         async with runtime.serving():
+            await runtime.offer_local({}, memory_tools(runtime.memories, clock))
             yield House(
                 runtime,
                 AgentService(runtime.library),
@@ -111,8 +128,10 @@ async def house(
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
                 ApprovalService(runtime.approvals),
+                MemoryService(runtime.memories),
             )
     finally:
+        await memory.close()
         await journal.close()
 
 
