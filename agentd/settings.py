@@ -171,11 +171,6 @@ def runtime_limits(config: Config) -> RuntimeLimits:
             config.watch.backlog_events,
         ),
         LocalLimits(config.tools.max_calls, config.tools.max_calls_per_tool),
-        MemoryLimits(
-            config.memory.max_memories,
-            config.memory.max_text_bytes,
-            round(config.memory.working_ttl_s * 1000),
-        ),
     )
 
 
@@ -185,7 +180,12 @@ def memory_parts(config: Config) -> MemoryParts:
     Raises InvalidRequest (INVALID_CONFIG) for a provider that is not configured.
     """
     store = Store(config.memory_directory(), chroma=config.memory.store == "chroma")
-    return MemoryParts(store, _embedder(config))
+    limits = MemoryLimits(
+        config.memory.max_memories,
+        config.memory.max_text_bytes,
+        round(config.memory.working_ttl_s * 1000),
+    )
+    return MemoryParts(store, _embedder(config), limits)
 
 
 def _embedder(config: Config) -> Embedder:

@@ -21,7 +21,7 @@ from agentd.memory.place import Hit, Place, Row
 FOLDER: Final = "chroma"
 MAX_BATCH: Final = 5_000
 """Chroma takes 5,461 at a time."""
-SEARCH_BREADTH: Final = 100
+SEARCH_BREADTH: Final = 200
 """HNSW's ef_search: more finds more of the nearest, and takes longer."""
 BUILD_BREADTH: Final = 100
 """HNSW's ef_construction, likewise at writing."""

@@ -16,6 +16,8 @@ BATCH: Final = 64
 SWEEP: Final = 500
 """Memories that one sweep forgets at most."""
 SWEEP_S: Final = 30.0
+STATUS_AGE_S: Final = 1.0
+STATUS_S: Final = 0.5
 MAX_OWED: Final = 10_000
 """Beyond this the whole index is compared with the journal."""
 READY_S: Final = 5.0
@@ -38,6 +40,9 @@ class Indexing:
         self._owed: set[tuple[Namespace, MemoryId]] = set()
         """What the index may say wrongly: a write of it failed, or its caller went away."""
         self._fault = ""
+        self._counts = 0, 0
+        """How many memories words find, and how many of them vectors do not find."""
+        self._stale_at = 0.0
 
     async def add(self, memory: Memory, gone: Sequence[MemoryId] = ()) -> None:
         """Index a memory that is stored, and take out those that it supersedes."""
@@ -85,41 +90,44 @@ class Indexing:
         return ()
 
     async def status(self) -> MemoryStatus:
-        """Return how the memory stands."""
-        faults = [*self._store.faults]
-        if self._fault:
-            faults.append(self._fault)
-        indexed = pending = 0
-        try:
-            indexed = await self._store.count()
-            pending = await self._store.count_without_vector(self._embedder.name)
-        except AgentdError as error:
-            faults.append(error.message)
+        """Return how the memory stands, as of a second ago at most. A store that is busy is not
+        waited for: then the counts are those of before."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._stale_at:
+            self._stale_at = now + STATUS_AGE_S  # First: others that ask meanwhile do not wait.
+            try:
+                async with asyncio.timeout(STATUS_S):
+                    indexed = await self._store.count()
+                    pending = await self._store.count_without_vector(self._embedder.name)
+                self._counts = indexed, pending
+            except (AgentdError, TimeoutError) as error:
+                self._fault = str(error) or self._fault
         embedder = self._embedder
+        faults = dict.fromkeys((*self._store.faults, *((self._fault,) if self._fault else ())))
         return MemoryStatus(
-            self._store.name,
-            embedder.name,
-            embedder.lexical,
-            indexed,
-            pending,
-            tuple(dict.fromkeys(faults)),
+            self._store.name, embedder.name, embedder.lexical, *self._counts, tuple(faults)
         )
 
     async def keep(self) -> None:
-        """Compare the index with the journal, then make what vectors are missing and forget what is
-        over, until cancelled."""
+        """Catch up with the journal again and again, until cancelled."""
         while True:
-            try:
-                if not self._ready.is_set():
-                    await self._rebuild()
-                    self._ready.set()
-                await self._settle()
-                while await self._forget_expired() or await self._embed_missing():
-                    pass
-                self._fault = ""
-            except AgentdError as error:
-                self._failed(error)
+            await self.catch_up()
             await asyncio.sleep(SWEEP_S)
+
+    async def catch_up(self) -> None:
+        """Compare the index with the journal if that was not done, write what is owed, make what
+        vectors are missing and forget what is over."""
+        try:
+            if not self._ready.is_set():
+                await self._rebuild()
+                self._ready.set()
+            await self._settle()
+            while await self._forget_expired() or await self._embed_missing():
+                pass
+            if not self._owed:  # A write may have failed meanwhile.
+                self._fault = ""
+        except AgentdError as error:
+            self._failed(error)
 
     def _owe(
         self, namespace: Namespace, ids: Iterable[MemoryId]

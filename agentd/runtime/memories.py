@@ -54,10 +54,11 @@ class MemoryLimits(msgspec.Struct, frozen=True):
 
 
 class MemoryParts(msgspec.Struct, frozen=True):
-    """The adapters that memories are found with."""
+    """The adapters that memories are found with, and how much may be remembered."""
 
     store: MemoryStore
     embedder: Embedder
+    limits: MemoryLimits = MemoryLimits()
 
     async def close(self) -> None:
         """Release what they hold."""
@@ -76,15 +77,13 @@ class Memories:
         claims: RequestClaims,
         parts: MemoryParts,
         *,
-        limits: MemoryLimits,
-        redact: Redact | None,
+        redact: Redact | None = None,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
         self._claims = claims
-        self._store = parts.store
-        self._limits = limits
+        self._limits = parts.limits
         self._redact: Redact = redact or str
         self._shelf = Shelf(journal)
         self._indexing = Indexing(self._shelf, parts.store, parts.embedder, clock)

@@ -32,7 +32,9 @@ class Recalling:
         self._embedder = embedder
         self._clock = clock
 
-    async def search(self, query: MemoryQuery, text: str, *, limit: int, faults: Sequence[str]) -> Recall:
+    async def search(
+        self, query: MemoryQuery, text: str, *, limit: int, faults: Sequence[str]
+    ) -> Recall:
         """Return what fits a text, best first. `faults` say what the index lacks."""
         limit = min(limit, MAX_MATCHES)
         now = self._clock.now_ms()

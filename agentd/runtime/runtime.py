@@ -21,7 +21,7 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
-from agentd.runtime.memories import Memories, MemoryLimits, MemoryParts
+from agentd.runtime.memories import Memories, MemoryParts
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
@@ -51,7 +51,6 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     leases: LeaseLimits = LeaseLimits()
     watches: WatchLimits = WatchLimits()
     local: LocalLimits = LocalLimits()
-    memories: MemoryLimits = MemoryLimits()
     model_timeout_s: float = 900.0
 
 
@@ -94,17 +93,7 @@ class Runtime:
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
-        self.memories: Memories | None = None
-        if outside.memory is not None:
-            self.memories = Memories(
-                journal,
-                clock,
-                entropy,
-                claims,
-                outside.memory,
-                limits=limits.memories,
-                redact=outside.redact,
-            )
+        self.memories = _memories(outside, claims)
         self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
         self.local_tools = LocalTools(outside.local_tools, limits.local)
@@ -213,3 +202,10 @@ class Runtime:
         if driver.identity.session and driver.transcript and driver.state.started:
             self._starting.remember(driver.identity, driver.transcript.closing())
         self.reading.run_ended(driver)
+
+
+def _memories(outside: Outside, claims: RequestClaims) -> Memories | None:
+    if outside.memory is None:
+        return None
+    journal, clock, entropy = outside.journal, outside.clock, outside.entropy
+    return Memories(journal, clock, entropy, claims, outside.memory, redact=outside.redact)

@@ -17,7 +17,7 @@ MEMORIES: tuple[str, ...] = (
     "Log files older than two weeks are deleted automatically.",
     "The search index is rebuilt every Sunday.",
     "Feature flags are kept in a YAML file next to the code.",
-    "Retrying the payment webhook twice made customers pay double; check the idempotency key first.",
+    "Retrying the payment webhook twice made customers pay double; look at the idempotency key.",
     "When the build runs out of memory, lower the number of parallel linkers.",
     "Never edit the generated clients by hand; change the schema and regenerate.",
     "Ask for the ticket number before touching a customer's account.",

@@ -196,9 +196,8 @@ def _score(
     candidates = {MemoryId(f"m{number}"): Candidate(0) for number in range(len(MEMORIES))}
     reciprocal, among = 0.0, 0
     for (near, words), (_, right) in zip(asked, QUESTIONS, strict=True):
-        near = near if weights.vector else ()
-        words = words if weights.words else ()
-        ranked = [each.id for each in fuse(near, words, candidates, 0, weights)][:DEPTH]
+        lists = (near if weights.vector else (), words if weights.words else ())
+        ranked = [each.id for each in fuse(*lists, candidates, 0, weights)][:DEPTH]
         ranks = [ranked.index(MemoryId(f"m{n}")) + 1 for n in right if f"m{n}" in ranked]
         reciprocal += 1 / min(ranks) if ranks else 0
         among += bool(ranks and min(ranks) <= 3)

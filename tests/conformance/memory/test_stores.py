@@ -55,9 +55,7 @@ def memory(
     kind: MemoryKind = MemoryKind.FACT,
     expire_time_ms: int = 0,
 ) -> Memory:
-    return Memory(
-        namespace, MemoryId(id), kind, scope, text or id, expire_time_ms=expire_time_ms
-    )
+    return Memory(namespace, MemoryId(id), kind, scope, text or id, expire_time_ms=expire_time_ms)
 
 
 async def fill(store: Store, *pairs: tuple[Memory, Vector], space: str = SPACE) -> None:
@@ -152,8 +150,11 @@ async def test_what_was_removed_leaves_no_word_on_disk(tmp_path: Path, kind: str
         await fill(store, (memory("a", "xylophonist rehearsal"), EAST), (memory("b"), NORTH))
         await store.remove(NAMESPACE, [MemoryId("a")])
         assert await near(store, EAST) == ["b"]
-    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert b"xylophon" not in left
+    assert b"xylophon" not in all_bytes(tmp_path)
+
+
+def all_bytes(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
 
 async def test_expired_memories_are_not_found_by_words(tmp_path: Path, kind: str) -> None:

@@ -9,7 +9,10 @@ from agentd.memory.words import MAX_QUERY_WORDS, query_words, sameness, words_of
     ("text", "words"),
     [
         ("The Port's 8080.", ["the", "port", "s", "8080"]),
-        ("Ｆｕｌｌ\u00a0ﬁle STRASSE straße", ["full", "file", "strasse", "strasse"]),
+        (
+            "\uff26\uff55\uff4c\uff4c\u00a0\ufb01le STRASSE straße",
+            ["full", "file", "strasse", "strasse"],
+        ),
         ("", []),
         ("?!", []),
     ],

@@ -5,7 +5,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +92,6 @@ class Home:
         wanted = MemoryQuery(**{"namespace": DEFAULT_NAMESPACE, **query})
         return [each.text for each in await self.memories.list(wanted, after="", limit=100)]
 
-    async def kept(self) -> None:
-        """Have one round of upkeep made, as if the daemon had just started."""
-        async with asyncio.TaskGroup() as group:
-            keeper = group.create_task(self.memories.keep())
-            async with asyncio.timeout(10):
-                while (await self.memories.status()).pending_count or not keeper:
-                    await asyncio.sleep(0)
-                await self.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "x", limit=1)
-                # Requests are answered in order, so that upkeep has begun to wait by now.
-                while await self.store.expired(self.clock.time_ms, 1):
-                    await asyncio.sleep(0)
-            keeper.cancel()
-
 
 @asynccontextmanager
 async def opened(
@@ -118,8 +105,7 @@ async def opened(
         clock,
         SystemEntropy(),
         RequestClaims(journal, clock),
-        MemoryParts(store, embedder),
-        limits=limits or MemoryLimits(),
+        MemoryParts(store, embedder, limits or MemoryLimits()),
         redact=fields.pop("redact", None),
     )
     home = Home(memories, journal, store, clock, embedder)
@@ -143,7 +129,9 @@ async def failing(kind: type[AgentdError], reason: Reason) -> AsyncIterator[Agen
 
 async def test_what_is_remembered_has_all_that_the_daemon_knows(tmp_path: Path) -> None:
     async with opened(tmp_path) as home:
-        made = await home.remember("It rains", source_run=RunId("r1"), labels=Labels(untrusted=True))
+        made = await home.remember(
+            "It rains", source_run=RunId("r1"), labels=Labels(untrusted=True)
+        )
         assert made.id.startswith("m")
         assert made == await home.memories.get(DEFAULT_NAMESPACE, made.id)
         assert (made.scope, made.create_time_ms, made.expire_time_ms) == ("shared", NOW, 0)
@@ -328,19 +316,9 @@ async def test_a_working_memory_is_forgotten_by_itself(tmp_path: Path) -> None:
         async with failing(NotFound, Reason.MEMORY_NOT_FOUND):
             await home.memories.get(DEFAULT_NAMESPACE, made.id)
     async with opened(tmp_path, now_ms=NOW + 500) as home:
-        await settled(home)
+        await home.memories._indexing.catch_up()
         assert await home.journal.get(MEMORY, DEFAULT_NAMESPACE, made.id) is None
         assert await home.store.count() == 1
-
-
-async def settled(home: Home) -> None:
-    """Wait until the upkeep after a start has nothing more to do."""
-    async with asyncio.timeout(10):
-        await home.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "x", limit=1)
-        while (await home.memories.status()).pending_count or await home.store.expired(
-            home.clock.time_ms, 1
-        ):
-            await asyncio.sleep(0)
 
 
 async def test_lists_newest_first_in_pages(tmp_path: Path) -> None:
@@ -366,7 +344,7 @@ async def test_an_index_that_was_lost_is_made_again(tmp_path: Path) -> None:
         await home.remember("Cats sleep", namespace=OTHER)
     shutil.rmtree(tmp_path / "memory")
     async with opened(tmp_path) as home:
-        await settled(home)
+        await home.memories._indexing.catch_up()
         recall = await home.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "port", limit=5)
         [match] = recall.matches
         assert (match.memory.text, match.vector_rank, match.word_rank) == ("The port is 81", 1, 1)
@@ -384,7 +362,7 @@ async def test_what_a_crash_left_between_journal_and_index_is_put_right(tmp_path
         await home.store.remove(DEFAULT_NAMESPACE, [lost.id])
         assert await home.found("gone") == []
     async with opened(tmp_path) as home:
-        await settled(home)
+        await home.memories._indexing.catch_up()
         assert await home.found("index") == ["Lost to the index"]
         assert set(await home.store.known(DEFAULT_NAMESPACE, "", 9)) != set()
         assert gone.id not in await home.store.known(DEFAULT_NAMESPACE, "", 9)
@@ -401,7 +379,7 @@ async def test_an_index_of_many_is_compared_page_by_page(tmp_path: Path) -> None
         stray = Memory(DEFAULT_NAMESPACE, MemoryId("m0500x"), MemoryKind.FACT, "shared", "stray")
         await home.store.put([stray, msgspec.structs.replace(stray, id=MemoryId("zz"))])
     async with opened(tmp_path) as home:
-        await settled(home)
+        await home.memories._indexing.catch_up()
         known = await home.store.known(DEFAULT_NAMESPACE, "", 2_000)
         assert known == [f"m{number:04d}" for number in range(1_100)]
 
@@ -421,7 +399,7 @@ async def test_without_its_embedder_words_are_found_and_vectors_come_later(tmp_p
             assert status.faults == ("the embedder is away",)
             keeper.cancel()
     async with opened(tmp_path) as home:
-        await settled(home)
+        await home.memories._indexing.catch_up()
         recall = await home.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "rains", limit=5)
         assert recall.matches[0].vector_rank == 1
 
@@ -443,18 +421,18 @@ async def test_a_caller_that_goes_away_leaves_the_index_to_upkeep(tmp_path: Path
         entered = asyncio.Event()
         real = home.store.put
 
-        async def stuck(memories: Sequence[Memory]) -> None:
+        async def stuck(_: Sequence[Memory]) -> None:
             entered.set()
             await asyncio.Event().wait()
 
-        home.store.put = stuck  # type: ignore[method-assign]
+        home.store.put = stuck  # type: ignore[assignment]
         async with asyncio.TaskGroup() as group:
             task = group.create_task(home.remember("It rains"))
             await entered.wait()
             task.cancel()
         home.store.put = real  # type: ignore[method-assign]
         assert await home.found("rains") == []
-        await home.memories._indexing._settle()
+        await home.memories._indexing.catch_up()
         assert await home.found("rains") == ["It rains"]
 
 

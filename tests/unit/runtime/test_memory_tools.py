@@ -17,7 +17,7 @@ from agentd.memory.hashing import HashedNgrams
 from agentd.memory.store import Store
 from agentd.runtime.claims import RequestClaims
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.memories import Memories, MemoryLimits, MemoryParts
+from agentd.runtime.memories import Memories, MemoryParts
 from agentd.runtime.memory_tools import memory_tools
 from agentd.runtime.ports import LocalTool
 from agentd.runtime.shelving import MemoryQuery
@@ -77,8 +77,6 @@ async def kit(directory: Path) -> AsyncIterator[Kit]:
         SystemEntropy(),
         RequestClaims(journal, clock),
         parts,
-        limits=MemoryLimits(),
-        redact=None,
     )
     memories._indexing._ready.set()
     try:
@@ -103,7 +101,7 @@ async def test_what_one_call_remembers_another_recalls(tmp_path: Path) -> None:
             "lesson",
             "runs/r1",
         )
-        assert memory["why"] == "vector #1 (0.73), words #1"
+        assert memory["why"] == "vector #1 (0.54), words #1"
         assert found["how"] == "by vectors of hashed-ngrams and by words"
         assert found["faults"] == []
         assert (await made.result("recall", query="which port", kinds=["fact"]))["memories"] == []
@@ -204,6 +202,8 @@ async def run_of(home: House, rules: Sequence[tuple[int, str]]) -> tuple[run_pb2
             for decision, permission in ((ALLOW, "tool.use:*"), *rules)
         ],
     )
+    assert home.runtime.memories is not None
+    await home.runtime.offer_local({}, memory_tools(home.runtime.memories, SystemClock()))
     await home.agents.CreateAgent(agent_service_pb2.CreateAgentRequest(agent=agent), CALLER)
     run = run_pb2.Run(name="runs/r1", goal="go", agent="agents/keeper")
     await home.runs.CreateRun(runs.CreateRunRequest(run=run), CALLER)

@@ -15,7 +15,6 @@ from agentd.memory.hashing import HashedNgrams
 from agentd.memory.store import Store
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.memories import MemoryParts
-from agentd.runtime.memory_tools import memory_tools
 from agentd.runtime.ports import LocalTool
 from agentd.runtime.runtime import Outside, Runtime, no_workspace
 from agentd.runtime.system import SystemClock, SystemEntropy
@@ -117,7 +116,6 @@ async def house(
         )
         assert runtime.memories is not None
         async with runtime.serving():
-            await runtime.offer_local({}, memory_tools(runtime.memories, clock))
             yield House(
                 runtime,
                 AgentService(runtime.library),
@@ -126,7 +124,12 @@ async def house(
                 EventService(runtime.watches),
                 ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
                 ToolHostService(runtime.hosting),
-                SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
+                SystemService(
+                    runtime.scheduler,
+                    lambda: info_of(runtime, models),
+                    drain_ms=1000,
+                    memory=runtime.memories.status,
+                ),
                 ApprovalService(runtime.approvals),
                 MemoryService(runtime.memories),
             )
