@@ -8,7 +8,18 @@ from collections.abc import Sequence
 
 import uvloop
 
-from tests.benchmarks import fanout, growth, hosts, memory, recovery, report, rpc, start, steps
+from tests.benchmarks import (
+    fanout,
+    growth,
+    hosts,
+    memory,
+    recall,
+    recovery,
+    report,
+    rpc,
+    start,
+    steps,
+)
 from tests.benchmarks.harness import Result, Row, measure_rows
 from tests.benchmarks.machine import versions
 from tests.benchmarks.peers import limits, runtimes
@@ -21,6 +32,7 @@ ROWS: Sequence[Row] = (
     *hosts.ROWS,
     *start.ROWS,
     *memory.ROWS,
+    *recall.ROWS,
     *recovery.ROWS,
     *growth.ROWS,
     *limits.ROWS,

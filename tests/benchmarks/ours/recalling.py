@@ -4,7 +4,6 @@ Vectors of the large sets are made up: members of a thousand clusters, which is 
 Needs the packages of the extra `chroma`, and for real meanings the files of minilm.
 """
 
-import asyncio
 import importlib
 import os
 import statistics
@@ -219,8 +218,3 @@ def _minilm() -> Embedder:
 def _memory(number: int, text: str) -> Memory:
     name = MemoryId(f"m{number}")
     return Memory(DEFAULT_NAMESPACE, name, MemoryKind.EPISODE, SHARED_SCOPE, text or name)
-
-
-if __name__ == "__main__":
-    for each in ("lexical", "minilm"):
-        print(each, asyncio.run(judge(each)))  # noqa: T201
