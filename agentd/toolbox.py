@@ -16,7 +16,6 @@ from agentd.agent.tool import Tool
 from agentd.config import Config
 from agentd.errors import FieldFault
 from agentd.log import get_logger
-from agentd.runtime.memory_tools import memory_tools
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Record
 from agentd.runtime.runtime import Runtime
 from agentd.settings import mcp_settings
@@ -65,7 +64,10 @@ class Toolbox:
             _log.warning("no_sandbox", faults=list(sandbox.faults))
         tools = {**await asyncio.to_thread(self._own_tools, sandbox)}
         if self._config.memory.tools and runtime.memories is not None:
-            tools |= memory_tools(runtime.memories, self._clock)
+            module: Any = await asyncio.to_thread(
+                importlib.import_module, "agentd.runtime.memory_tools"
+            )
+            tools |= module.memory_tools(runtime.memories, self._clock)
         await runtime.offer_local({}, tools)
         _log.info("tools_open", tools=len(tools), sandbox=sandbox.tier.name.lower())
         if self._config.tools.mcp:

@@ -27,6 +27,7 @@ from agentd.errors import (
     Unavailable,
 )
 from agentd.memory.hashing import HashedNgrams
+from agentd.memory.place import Hit
 from agentd.memory.store import Store
 from agentd.runtime.claims import RequestClaims
 from agentd.runtime.journal.sqlite import SqliteJournal
@@ -441,3 +442,16 @@ async def test_nothing_is_made_on_disk_without_memories(tmp_path: Path) -> None:
         assert await home.found("anything") == []
         await home.memories.status()
     assert not (tmp_path / "memory").exists()
+
+
+async def test_without_its_vectors_recall_goes_on_and_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path) as home:
+        await home.remember("It rains")
+
+        async def broken(*_: object) -> Sequence[Hit]:
+            raise Unavailable(Reason.UNREACHABLE, "chroma cannot be searched")
+
+        home.store.by_vector = broken  # type: ignore[method-assign]
+        recall = await home.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "rains", limit=5)
+        assert [match.why for match in recall.matches] == ["words #1"]
+        assert recall.method.faults == ("chroma cannot be searched",)
