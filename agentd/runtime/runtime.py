@@ -87,8 +87,7 @@ class Runtime:
         journal, clock, entropy = outside.journal, outside.clock, outside.entropy
         self.journal = journal
         claims = RequestClaims(journal, clock)
-        leases = Leases()
-        timers = Timers(clock)
+        leases, timers = Leases(), Timers(clock)
         self.registry = Registry()
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)

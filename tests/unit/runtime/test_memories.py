@@ -451,7 +451,7 @@ async def test_without_its_vectors_recall_goes_on_and_is_told(tmp_path: Path) ->
         async def broken(*_: object) -> Sequence[Hit]:
             raise Unavailable(Reason.UNREACHABLE, "chroma cannot be searched")
 
-        home.store.by_vector = broken  # type: ignore[method-assign]
+        home.store.by_vector = broken  # type: ignore[assignment]
         recall = await home.memories.search(MemoryQuery(DEFAULT_NAMESPACE), "rains", limit=5)
         assert [match.why for match in recall.matches] == ["words #1"]
         assert recall.method.faults == ("chroma cannot be searched",)
