@@ -184,6 +184,7 @@ async def test_a_memory_put_again_loses_its_old_words_and_vector(tmp_path: Path,
 async def test_vectors_of_another_embedder_are_not_compared(tmp_path: Path, kind: str) -> None:
     async with opened(tmp_path, kind) as store:
         await fill(store, (memory("a"), EAST), (memory("b"), NORTH))
+        assert await near(store, EAST) == ["a", "b"]
         assert await store.count_without_vector(SPACE) == 0
         assert await store.count_without_vector("newer") == 2
         assert {name for _, name in await store.without_vector("newer", 10)} == {"a", "b"}

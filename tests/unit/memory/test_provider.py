@@ -49,9 +49,9 @@ async def serving(answer: Answer) -> AsyncIterator[Server]:
 
 
 def lengths(body: dict[str, Any]) -> tuple[int, bytes]:
-    """Answer with vectors that tell the texts' lengths, in reverse order."""
+    """Answer with a vector for `x` and another for any other text, in reverse order."""
     items = [
-        {"index": index, "embedding": [3.0 * len(text), 4.0 * len(text)]}
+        {"index": index, "embedding": [3.0, 4.0] if text == "x" else [0.0, 2.0]}
         for index, text in enumerate(body["input"])
     ]
     return 200, json.dumps({"data": items[::-1]}).encode()
@@ -60,10 +60,12 @@ def lengths(body: dict[str, Any]) -> tuple[int, bytes]:
 async def test_asks_in_batches_and_keeps_the_order() -> None:
     async with serving(lengths) as server:
         embedder = ProviderEmbedder(base_url=server.url, model="Text-Embed/3", key="k-1")
-        vectors = await embedder.embed(["x"] * (MAX_BATCH + 1))
+        vectors = await embedder.embed([*["x"] * MAX_BATCH, "last"])
         assert len(vectors) == MAX_BATCH + 1
-        assert all(vector == pytest.approx((0.6, 0.8)) for vector in vectors)
-        assert [len(body["input"]) for _, body in server.asked] == [MAX_BATCH, 1]
+        assert all(vector == pytest.approx((0.6, 0.8)) for vector in vectors[:-1])
+        assert vectors[-1] == (0.0, 1.0)
+        assert await embedder.embed(["other", "x"]) == [(0.0, 1.0), pytest.approx((0.6, 0.8))]
+        assert [len(body["input"]) for _, body in server.asked] == [MAX_BATCH, 1, 2]
         assert server.asked[0][1]["model"] == "Text-Embed/3"
         assert "Authorization: Bearer k-1" in server.asked[0][0]
         assert server.asked[0][0].startswith("POST /v1/embeddings ")

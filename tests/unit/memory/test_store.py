@@ -100,6 +100,7 @@ async def test_what_came_back_meanwhile_keeps_its_vector(store: Store) -> None:
     await store.put_vectors(SPACE, [(DEFAULT_NAMESPACE, MemoryId("a"), EAST)])
     assert await store.without_vector(SPACE, 9) == []
     assert [hit.id for hit in await store.by_vector(PLACE, SPACE, EAST, 9)] == ["a"]
+    assert vectors.removed == []
 
 
 async def test_a_vector_that_was_not_written_is_still_missing(store: Store) -> None:

@@ -322,6 +322,31 @@ async def test_a_working_memory_is_forgotten_by_itself(tmp_path: Path) -> None:
         assert await home.store.count() == 1
 
 
+async def test_history_is_forgotten_by_itself_too(tmp_path: Path) -> None:
+    async with opened(tmp_path) as home:
+        old = await home.remember("The port is 80", expire_time_ms=NOW + 500)
+        await home.remember("The port is 81", supersedes=(old.id,))
+    async with opened(tmp_path, now_ms=NOW + 500, upkeep=False) as home:
+        await home.memories._indexing.catch_up()
+        assert await home.journal.get(MEMORY, DEFAULT_NAMESPACE, old.id) is None
+        assert await home.listed(include_superseded=True) == ["The port is 81"]
+
+
+async def test_what_is_over_is_not_recalled_whatever_the_index_says(tmp_path: Path) -> None:
+    async with opened(tmp_path) as home:
+        made = await home.remember("It rains", expire_time_ms=NOW + 500)
+        old = await home.remember("It pours")
+        await home.remember("It drips", supersedes=(old.id,))
+
+        async def everything(*_: object) -> Sequence[Hit]:
+            return [Hit(made.id, 0.9), Hit(old.id, 0.9), Hit(MemoryId("gone"), 0.9)]
+
+        home.store.by_vector = everything  # type: ignore[assignment]
+        assert await home.found("rains") == ["It rains"]
+        home.clock.time_ms += 500
+        assert await home.found("rains") == []
+
+
 async def test_lists_newest_first_in_pages(tmp_path: Path) -> None:
     async with opened(tmp_path) as home:
         for number in range(7):
@@ -379,6 +404,11 @@ async def test_an_index_of_many_is_compared_page_by_page(tmp_path: Path) -> None
             await home.store.remove(DEFAULT_NAMESPACE, [MemoryId(f"m{number:04d}")])
         stray = Memory(DEFAULT_NAMESPACE, MemoryId("m0500x"), MemoryKind.FACT, "shared", "stray")
         await home.store.put([stray, msgspec.structs.replace(stray, id=MemoryId("zz"))])
+        [vector] = await home.embedder.embed(["stray"])
+        await home.store.put_vectors(
+            home.embedder.name,
+            [(DEFAULT_NAMESPACE, MemoryId(name), vector) for name in ("m0500x", "zz")],
+        )
     async with opened(tmp_path) as home:
         await home.memories._indexing.catch_up()
         known = await home.store.known(DEFAULT_NAMESPACE, "", 2_000)
