@@ -22,7 +22,7 @@ MAX_OWED: Final = 10_000
 """Beyond this the whole index is compared with the journal."""
 READY_S: Final = 5.0
 """How long a search waits for an index that is being compared with the journal."""
-EMBED_S: Final = 20.0
+EMBED_S: Final = 5.0
 """How long a memory's own vector is waited for when it is written; it is made later otherwise."""
 
 _log = get_logger()

@@ -49,10 +49,12 @@ def script() -> dict[str, Any]:
     }
 
 
-async def command(home: Home, *arguments: str, given: str = "") -> tuple[int, str, str]:
+async def command(
+    home: Home, *arguments: str, given: str = "", group: str = "memory"
+) -> tuple[int, str, str]:
     """Run `agentd memory`; return its exit code and what it wrote to stdout and to stderr."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentd", "memory", *arguments),
+        *(sys.executable, "-m", "agentd", group, *arguments),
         env=home.environment,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -149,6 +151,12 @@ async def test_the_command_line_remembers_finds_and_forgets(home: Home) -> None:
         assert "Step two" in await ok(home, "list", "--kind", "working")
         assert json.loads(await ok(home, "show", old, "-o", "json"))["supersededBy"] == new
         assert "The port is 81" in await ok(home, "show", new.removeprefix("memories/"))
+
+        _, out, _ = await command(home, "-o", "jsonl", group="doctor")
+        found = [json.loads(line) for line in out.splitlines()]
+        [line] = [each for each in found if each["subject"] == "memory"]
+        assert line["state"] == "ok"
+        assert line["text"] == ("2 memories, found by hashed-ngrams (spellings only) in sqlite")
 
         await ok(home, "forget", new)
         assert "81" not in await ok(home, "search", "which port")
