@@ -175,7 +175,7 @@ class Daemon:
                 self._local_tools,
                 self._secrets.redact if self._secrets.any else None,
                 self._boundary,
-                self._toolbox.workspace,
+                self._toolbox,
                 memory,
             )
             runtime = Runtime(outside, runtime_limits(config))
@@ -206,7 +206,9 @@ class Daemon:
             "ApprovalService": ApprovalService(runtime.approvals),
             "MemoryService": MemoryService(memories),
             "EventService": EventService(runtime.watches),
-            "ToolService": ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
+            "ToolService": ToolService(
+                runtime.registry, runtime.hosts, runtime.local_tools, self._toolbox.accept
+            ),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
                 runtime.scheduler,
@@ -320,6 +322,9 @@ class Daemon:
                 "sqlite": apsw.sqlite_lib_version(),
             },
             lease_ms=runtime.hosts.lease_ms,
+            sandbox=self._toolbox.tier,
+            sandbox_faults=self._toolbox.tier_faults,
+            mcp_servers=self._toolbox.states(),
         )
 
     def _configure_log(self, config: Config) -> None:

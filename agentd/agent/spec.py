@@ -69,3 +69,5 @@ class RunSpec(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     parent: RunId | None = None
     create_time_ms: int = 0
+    workspace: str = ""
+    """The absolute path of a folder that the client named; empty for one of the run's own."""

@@ -50,7 +50,14 @@ from agentd.v1.run_service_pb2 import (
     RetryCall,
 )
 from agentd.v1.session_pb2 import Session
-from agentd.v1.system_service_pb2 import GetInfoResponse, MemoryStatus, ModelInfo, SandboxTier
+from agentd.v1.system_service_pb2 import (
+    GetInfoResponse,
+    McpServer,
+    McpServerState,
+    MemoryStatus,
+    ModelInfo,
+    SandboxTier,
+)
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
 
@@ -83,6 +90,8 @@ __all__ = [
     "EventFilter",
     "GetInfoResponse",
     "Invocation",
+    "McpServer",
+    "McpServerState",
     "Memory",
     "MemoryKind",
     "MemoryMatch",
