@@ -46,13 +46,14 @@ from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
+from agentd.services.memory_service import MemoryService
 from agentd.services.registry import Method, method_table
 from agentd.services.run_service import RunService
 from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
 from agentd.services.tool_host_service import ToolHostService
 from agentd.services.tool_service import ToolService
-from agentd.settings import models_settings, runtime_limits, secrets_of
+from agentd.settings import memory_parts, models_settings, runtime_limits, secrets_of
 from agentd.toolbox import Toolbox
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Daemon:
         self._start_time_ms = self._clock.now_ms()
         self._stop = asyncio.Event()
         self._secrets = secrets_of(config)
-        self._toolbox = Toolbox(config, self._secrets, self._entropy)
+        self._toolbox = Toolbox(config, self._secrets, self._entropy, self._clock)
         self._models: ReloadableModels
         self._notifier: Notifier
 
@@ -144,7 +145,7 @@ class Daemon:
         self._notifier = Notifier(config.supervisor.notify_socket, config.supervisor.watchdog_s)
         async with AsyncExitStack() as stack:
             stack.callback(self._notifier.close)
-            listener, inner = self._listen(stack)
+            listener, inner = _listen(config, stack)
             runtime = await stack.enter_async_context(self._runtime())
             table = method_table(self._services(runtime))
             carriers = await self._carry(stack, table, listener, inner)
@@ -180,30 +181,13 @@ class Daemon:
 
     # Building.
 
-    def _listen(self, stack: AsyncExitStack) -> tuple[socket.socket, Path]:
-        """Return the public socket, inherited from systemd or new, and the path of the inner one.
-        Both are ours alone while we hold the lock."""
-        server = self._config.server
-        raise_descriptor_limit()
-        listener = adopt(self._config.supervisor.socket_count)
-        public = server.socket
-        if listener is not None:
-            public = Path(os.fsdecode(listener.getsockname()))
-        else:
-            make_directory(public.parent, 0o750 if server.socket_mode != "0600" else 0o700)
-        lock = lock_socket(public, adopted=listener is not None)
-        stack.callback(lock.release)
-        if listener is None:
-            listener = listen(public, int(server.socket_mode, 8))
-            stack.callback(public.unlink, missing_ok=True)
-        return listener, inner_path(public)
-
     @asynccontextmanager
     async def _runtime(self) -> AsyncIterator[Runtime]:
         config = self._config
         journal = await SqliteJournal.open(
             config.state.directory, self._clock, Options(on_boundary=self._boundary)
         )
+        memory = memory_parts(config)
         try:
             self._models = ReloadableModels(Catalogue(models_settings(config)))
             redacting = self._secrets.any
@@ -217,6 +201,7 @@ class Daemon:
                 self._secrets.unsettled if redacting else none_unsettled,
                 self._boundary,
                 self._toolbox,
+                memory,
             )
             runtime = Runtime(outside, runtime_limits(config))
             runtime.local_tools.expect()
@@ -234,22 +219,29 @@ class Daemon:
         finally:
             with contextlib.suppress(AttributeError):
                 await self._models.close()
+            await memory.close()
             await journal.close()
 
     def _services(self, runtime: Runtime) -> dict[str, object]:
         drain_ms = int(self._config.server.drain_timeout_s * 1000)
+        memories = runtime.memories
+        assert memories is not None
         return {
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
             "RunService": RunService(runtime.engine, runtime.reading),
             "ApprovalService": ApprovalService(runtime.approvals),
+            "MemoryService": MemoryService(memories),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(
                 runtime.registry, runtime.hosts, runtime.local_tools, self._toolbox.accept
             ),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
-                runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
+                runtime.scheduler,
+                lambda: self._info(runtime),
+                drain_ms=drain_ms,
+                memory=memories.status,
             ),
         }
 
@@ -359,6 +351,25 @@ class Daemon:
     def _configure_log(self, config: Config) -> None:
         redact = self._secrets.redact if self._secrets.any else None
         log.configure(level=config.log.level, format=config.log.format, redact=redact)
+
+
+def _listen(config: Config, stack: AsyncExitStack) -> tuple[socket.socket, Path]:
+    """Return the public socket, inherited from systemd or new, and the path of the inner one.
+    Both are ours alone while we hold the lock."""
+    server = config.server
+    raise_descriptor_limit()
+    listener = adopt(config.supervisor.socket_count)
+    public = server.socket
+    if listener is not None:
+        public = Path(os.fsdecode(listener.getsockname()))
+    else:
+        make_directory(public.parent, 0o750 if server.socket_mode != "0600" else 0o700)
+    lock = lock_socket(public, adopted=listener is not None)
+    stack.callback(lock.release)
+    if listener is None:
+        listener = listen(public, int(server.socket_mode, 8))
+        stack.callback(public.unlink, missing_ok=True)
+    return listener, inner_path(public)
 
 
 def _http(table: Mapping[str, Method], token: str, server: Server) -> "HttpCarrier":

@@ -11,8 +11,14 @@ from agentd.context.models.settings import (
     ModelsSettings,
     ProviderSettings,
 )
+from agentd.memory.hashing import HashedNgrams
+from agentd.memory.minilm import MiniLm, is_there
+from agentd.memory.provider import ProviderEmbedder
+from agentd.memory.store import Store
 from agentd.runtime.leases import LeaseLimits
 from agentd.runtime.local import LocalLimits
+from agentd.runtime.memories import MemoryLimits, MemoryParts
+from agentd.runtime.ports import Embedder
 from agentd.runtime.runtime import RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
@@ -26,6 +32,8 @@ from agentd.tools.secrets import (
     Source,
     VariableSource,
 )
+
+OPENAI_URL = "https://api.openai.com/v1"
 
 
 def models_settings(config: Config) -> ModelsSettings:
@@ -163,4 +171,38 @@ def runtime_limits(config: Config) -> RuntimeLimits:
             config.watch.backlog_events,
         ),
         LocalLimits(config.tools.max_calls, config.tools.max_calls_per_tool),
+    )
+
+
+def memory_parts(config: Config) -> MemoryParts:
+    """Return what memories are found with. Opens and loads nothing yet.
+
+    Raises InvalidRequest (INVALID_CONFIG) for a provider that is not configured.
+    """
+    store = Store(config.memory_directory(), chroma=config.memory.store == "chroma")
+    limits = MemoryLimits(
+        config.memory.max_memories,
+        config.memory.max_text_bytes,
+        round(config.memory.working_ttl_s * 1000),
+    )
+    return MemoryParts(store, _embedder(config), limits)
+
+
+def _embedder(config: Config) -> Embedder:
+    wanted, directory = config.memory.embedder, config.state.models_directory
+    if wanted == "minilm" or (wanted == "auto" and is_there(directory) and MiniLm.can_load()):
+        return MiniLm(directory)
+    if wanted != "provider":
+        return HashedNgrams()
+    name = config.memory.provider
+    provider = config.models.providers.get(name)
+    if provider is None or provider.kind != "openai":
+        at = "memory.provider"
+        message = f"{at}: {name!r} is no provider of kind openai"
+        raise invalid_config(message, config.origin(at), at)
+    key = provider.key()
+    return ProviderEmbedder(
+        base_url=provider.base_url or OPENAI_URL,
+        model=config.memory.model,
+        key=key.reveal() if key else "",
     )

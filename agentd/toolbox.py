@@ -16,7 +16,7 @@ from agentd.agent.tool import Tool
 from agentd.config import Config
 from agentd.errors import Denied, FieldFault, NotFound, Reason
 from agentd.log import get_logger
-from agentd.runtime.ports import Entropy, Journal, LocalTool, Record
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Record
 from agentd.runtime.runtime import Runtime
 from agentd.settings import mcp_settings
 from agentd.tools.mcp.server import ServerState
@@ -34,10 +34,11 @@ _log = get_logger()
 class Toolbox:
     """The tools of one daemon, and the port `Workspaces`. `serve` opens and keeps the tools."""
 
-    def __init__(self, config: Config, secrets: Secrets, entropy: Entropy) -> None:
+    def __init__(self, config: Config, secrets: Secrets, entropy: Entropy, clock: Clock) -> None:
         self._config = config
         self._secrets = secrets
         self._entropy = entropy
+        self._clock = clock
         self._root = str(config.state.workspaces_directory)
         self.tier: Tier | None = None
         """How commands are confined; None until it was probed."""
@@ -100,7 +101,12 @@ class Toolbox:
         self.tier, self.tier_faults = sandbox.tier, sandbox.faults
         if sandbox.tier is Tier.NONE:
             _log.warning("no_sandbox", faults=list(sandbox.faults))
-        tools = await asyncio.to_thread(self._own_tools, sandbox)
+        tools = {**await asyncio.to_thread(self._own_tools, sandbox)}
+        if self._config.memory.tools and runtime.memories is not None:
+            module: Any = await asyncio.to_thread(
+                importlib.import_module, "agentd.runtime.memory_tools"
+            )
+            tools |= module.memory_tools(runtime.memories, self._clock)
         await runtime.offer_local({}, tools)
         _log.info("tools_open", tools=len(tools), sandbox=sandbox.tier.name.lower())
         if self._config.tools.mcp:

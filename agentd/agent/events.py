@@ -314,7 +314,7 @@ class CallProbed(msgspec.Struct, frozen=True):
     deadline_ms: int = 0
 
 
-class CallEnded(msgspec.Struct, frozen=True):
+class CallEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call reached an end; its result is in the model's history from here on."""
 
     call: CallId
@@ -324,6 +324,8 @@ class CallEnded(msgspec.Struct, frozen=True):
     error: CallError | None = None
     resolution: str = ""
     """The reason a person gave with ResolveCall."""
+    labels: Labels = NO_LABELS
+    """What this result brought into the run, beyond what its tool's results always bring."""
 
 
 class CallRetried(msgspec.Struct, frozen=True):

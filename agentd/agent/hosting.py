@@ -4,7 +4,8 @@ from enum import Enum
 
 import msgspec
 
-from agentd.agent.ids import CallId, HostId, Namespace, RunId
+from agentd.agent.ids import DEFAULT_NAMESPACE, CallId, HostId, Namespace, RunId
+from agentd.agent.permission import NO_LABELS, Labels
 from agentd.agent.tool import Tool
 
 
@@ -52,6 +53,9 @@ class Invocation(msgspec.Struct, frozen=True):
     permissions: tuple[str, ...] = ()
     workspace: str = ""
     """The run's folder, for tools of the daemon itself; empty for hosts."""
+    namespace: Namespace = DEFAULT_NAMESPACE
+    seen: Labels = NO_LABELS
+    """What the run has seen when the call begins."""
 
 
 class Cancellation(msgspec.Struct, frozen=True):
@@ -83,6 +87,8 @@ class Succeeded(msgspec.Struct, frozen=True):
     """The attempt succeeded, or had succeeded."""
 
     result_json: str
+    labels: Labels = NO_LABELS
+    """What this result brings into the run, beyond what its tool's results always bring."""
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from agentd.cli.exits import Exit
 from agentd.cli.output import output_option, write_items
 from agentd.cli.pulling import DEFAULT_MODEL
 from agentd.cli.text import age, lower
-from agentd.client.types import GetInfoResponse, McpServerState, SandboxTier
+from agentd.client.types import GetInfoResponse, McpServerState, MemoryStatus, SandboxTier
 from agentd.errors import AgentdError
 
 SQLITE_FIXED = (3, 51, 3)
@@ -210,6 +210,7 @@ async def _daemon(settings: Settings) -> list[Finding]:
         )
     if info.draining:
         found.append(Finding("warn", "daemon", "it is going down", "wait, or start it again"))
+    found.append(_memory(info.memory))
     found += _sandbox(info)
     if info.default_model:
         found.append(Finding("ok", "models", f"{info.default_model} is the default"))
@@ -217,6 +218,17 @@ async def _daemon(settings: Settings) -> list[Finding]:
         advice = f"set a key and restart it, or `agentd models pull {DEFAULT_MODEL}`"
         found.append(Finding("warn", "models", "no model can be used", advice))
     return found
+
+
+def _memory(status: MemoryStatus) -> Finding:
+    kind = " (spellings only)" if status.lexical else ""
+    text = f"{status.indexed_count} memories, found by {status.embedder}{kind} in {status.store}"
+    if status.faults:
+        text = f"{text}; {'; '.join(status.faults)}"
+        return Finding("warn", "memory", text, "runs go on without; see the daemon's log")
+    if status.pending_count:
+        text += f"; {status.pending_count} of them by words alone as yet"
+    return Finding("ok", "memory", text)
 
 
 def _sandbox(info: GetInfoResponse) -> Findings:

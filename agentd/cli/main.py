@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": ("agentd.cli.explaining", "Say which rule decided about a call."),
     "agents": ("agentd.cli.agents", "Create, list, show, change and delete agents."),
     "sessions": ("agentd.cli.sessions", "Create, list, show and delete sessions."),
+    "memory": ("agentd.cli.memory", "Search, add, list, show, forget and move memories."),
     "tools": ("agentd.cli.tools", "List and show tools, or host a file of them."),
     "models": ("agentd.cli.models", "List models, or get a local one."),
     "serve": ("agentd.cli.serve", "Run the daemon in the foreground."),

@@ -21,23 +21,31 @@ NOTE_S = 5.0
 
 def pullable(name: str) -> "LocalModel":
     """Return a model whose file can be pulled. Raises NotFound naming those that can."""
-    from agentd.context.models.files import LOCAL_MODELS  # noqa: PLC0415
+    from agentd.context.models.files import PULLABLE  # noqa: PLC0415
 
-    model = LOCAL_MODELS.get(name.removeprefix(PREFIX))
+    model = PULLABLE.get(name.removeprefix(PREFIX))
     if model is None:
-        known = ", ".join(sorted(LOCAL_MODELS))
+        known = ", ".join(sorted(PULLABLE))
         raise NotFound(Reason.MODEL_NOT_FOUND, f"{name} cannot be pulled; there are: {known}")
     return model
 
 
 async def pull_model(name: str, directory: Path, talk: Talk) -> Path:
-    """Get a model's file into a directory, with a progress bar on a terminal.
+    """Get a model's file into a directory, with a progress bar on a terminal, and those that belong
+    to it. Return the path of the first.
 
     Raises what agentd.context.models.pull raises.
     """
+    model = pullable(name)
+    path = await _pull_file(model, directory, talk)
+    for beside in model.beside:
+        await _pull_file(pullable(beside), directory, talk)
+    return path
+
+
+async def _pull_file(model: "LocalModel", directory: Path, talk: Talk) -> Path:
     from agentd.context.models.pull import pull  # noqa: PLC0415
 
-    model = pullable(name)
     talk.say(f"Getting {model.title} ({megabytes(model.download_bytes)}) into {directory}")
     if talk.is_terminal:
         from rich.progress import (  # noqa: PLC0415

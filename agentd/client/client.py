@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from agentd.client.approvals import Approvals
 from agentd.client.channel import credentials, parse_address
 from agentd.client.host import DEFAULT_CAPACITY, ToolHost
+from agentd.client.memories import Memories
 from agentd.client.resources import Agents, Runs, Sessions, System, Tools
 from agentd.client.retry import RetryPolicy
 from agentd.client.transport import DEFAULT_TIMEOUT_S, Transport
@@ -51,6 +52,7 @@ class Client:
         self.sessions = Sessions(transport)
         self.runs = Runs(transport)
         self.approvals = Approvals(transport)
+        self.memories = Memories(transport)
         self.tools = Tools(transport)
         self.system = System(transport)
         self._transport = transport

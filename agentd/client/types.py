@@ -23,6 +23,8 @@ from agentd.v1.event_pb2 import (
     RunWaiting,
 )
 from agentd.v1.event_service_pb2 import EventFilter
+from agentd.v1.memory_pb2 import Memory, MemoryKind
+from agentd.v1.memory_service_pb2 import MemoryMatch, SearchMemoriesResponse
 from agentd.v1.permission_pb2 import (
     Decision,
     PermissionGrant,
@@ -52,6 +54,7 @@ from agentd.v1.system_service_pb2 import (
     GetInfoResponse,
     McpServer,
     McpServerState,
+    MemoryStatus,
     ModelInfo,
     SandboxTier,
 )
@@ -89,6 +92,10 @@ __all__ = [
     "Invocation",
     "McpServer",
     "McpServerState",
+    "Memory",
+    "MemoryKind",
+    "MemoryMatch",
+    "MemoryStatus",
     "ModelErrorKind",
     "ModelFailed",
     "ModelInfo",
@@ -108,6 +115,7 @@ __all__ = [
     "RunState",
     "RunWaiting",
     "SandboxTier",
+    "SearchMemoriesResponse",
     "Session",
     "Tool",
     "Usage",

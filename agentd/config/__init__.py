@@ -31,6 +31,7 @@ from agentd.config.keys import (
     section,
     table,
 )
+from agentd.config.memory import MemorySection
 from agentd.config.sources import (
     Schema,
     Values,
@@ -279,6 +280,7 @@ class Config:
     models: Models = section(Models)
     tools: Tools = section(Tools)
     sandbox: Sandbox = section(Sandbox)
+    memory: MemorySection = section(MemorySection)
     secrets: Mapping[str, SecretSection] = table(SecretSection, "NAME")
     log: Log = section(Log)
     client: Client = section(Client)
@@ -298,6 +300,10 @@ class Config:
         path = self.server.token_file
         name = "server.token_file"
         return None if path is None else read_secret(path, self.origin(name), name)
+
+    def memory_directory(self) -> Path:
+        """Return where the index of memories is."""
+        return self.memory.directory or self.state.directory / "memory"
 
     def describe(self) -> Sequence[tuple[str, str, Origin]]:
         """Return each key, its value for people, and where it came from. Secrets are hidden."""
@@ -467,12 +473,9 @@ def _check(config: Config) -> None:
     """Refuse values that do not fit together."""
     for name, address in (("tcp", config.server.tcp), ("http", config.server.http)):
         if address and config.server.token_file is None:
-            raise invalid_config(
-                f"server.{name} needs server.token_file: over TCP the kernel does not say who "
-                "calls",
-                config.origin(f"server.{name}"),
-                "server.token_file",
-            )
+            why = "over TCP the kernel does not say who calls"
+            message = f"server.{name} needs server.token_file: {why}"
+            raise invalid_config(message, config.origin(f"server.{name}"), "server.token_file")
     for name, secret in config.secrets.items():
         if sum(map(bool, (secret.file, secret.variable, secret.credential))) > 1:
             at = f"secrets.{dotted((name,))}"

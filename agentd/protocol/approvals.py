@@ -40,9 +40,10 @@ def evolve_approval(state: State, event: ApprovalRequested | ApprovalDecided) ->
 def brought(state: State, call: OpenCall, event: CallEnded) -> Labels:
     """Return what a run has seen after the end of a call: whatever an attempted call ends with may
     hold words of its tool, an error too."""
+    seen = state.labels if event.labels == NO_LABELS else state.labels | event.labels
     if call.labels == NO_LABELS or not event.attempt or event.state is CallState.CANCELLED:
-        return state.labels
-    return state.labels | call.labels
+        return seen
+    return seen | call.labels
 
 
 def granted(grants: tuple[Grant, ...], judgement: Judgement | None, seen: Labels) -> bool:

@@ -21,9 +21,9 @@ CallFact = CallEnded | CallLost | CallRetried | CallUnknown
 def fact_of(call: OpenCall, outcome: Outcome, *, stopping: bool) -> CallFact:
     """Return the fact for the outcome of a call's present attempt, or of the probe into it."""
     match outcome:
-        case Succeeded(result_json=result_json):
+        case Succeeded(result_json=result, labels=labels):
             state = CallState.RECONCILED if call.probing else CallState.SUCCEEDED
-            return CallEnded(call.id, call.attempt, state, result_json=result_json)
+            return CallEnded(call.id, call.attempt, state, result, labels=labels)
         case Failed(message=message):
             error = CallError(CallErrorReason.TOOL_FAILED, message)
             return CallEnded(call.id, call.attempt, CallState.FAILED, error=error)

@@ -8,11 +8,13 @@ import msgspec
 from agentd.agent.events import Entry, Event, RunState
 from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.memory import Memory, MemoryId, Vector
 from agentd.agent.message import ModelChunk, ModelInfo, ModelRequest
 from agentd.agent.permission import Judgement, Labels, Layer
 from agentd.agent.run import Run, RunView
 from agentd.agent.state import State
 from agentd.agent.tool import Tool
+from agentd.memory.place import Hit, Place
 
 
 class Clock(Protocol):
@@ -305,4 +307,102 @@ class Judge(Protocol):
         self, layers: Sequence[Layer], needs: Sequence[str], labels: Labels, *, outward: bool
     ) -> Judgement:
         """Judge a call by what it needs, and by what its run has seen."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of length 1, whose cosine says how near the texts are."""
+
+    @property
+    def name(self) -> str:
+        """Names the vectors: those of other names are never compared. Lower-case letters, digits
+        and hyphens."""
+        ...
+
+    @property
+    def lexical(self) -> bool:
+        """Whether it compares spellings, and no meanings."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """The cosine below which two texts have nothing to do with each other."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """Return a vector for each text. Raises Unavailable (UNREACHABLE)."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+class MemoryStore(Protocol):
+    """An index of memories, which can be made again from the journal: it may lack some for a while
+    and have some that are gone. Requests raise Unavailable (UNREACHABLE) when it does not work, and
+    Exhausted (LIMIT_REACHED) when too many wait."""
+
+    @property
+    def name(self) -> str:
+        """What holds the vectors."""
+        ...
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What does not work, for people."""
+        ...
+
+    async def put(self, memories: Sequence[Memory]) -> None:
+        """Have words find these, in place of what has their names; their vectors come later."""
+        ...
+
+    async def put_vectors(
+        self, embedder: str, vectors: Sequence[tuple[Namespace, MemoryId, Vector]]
+    ) -> None:
+        """Have vectors find memories; those that are not there any more are left out."""
+        ...
+
+    async def remove(self, namespace: Namespace, ids: Sequence[MemoryId]) -> None:
+        """Forget memories, those that are not there too."""
+        ...
+
+    async def by_words(self, place: Place, query: str, limit: int) -> Sequence[Hit]:
+        """Return memories that share words with the query, the best first."""
+        ...
+
+    async def by_vector(
+        self, place: Place, embedder: str, vector: Vector, limit: int
+    ) -> Sequence[Hit]:
+        """Return the memories whose vectors are nearest, the nearest first."""
+        ...
+
+    async def known(self, namespace: Namespace, after: str, limit: int) -> Sequence[MemoryId]:
+        """Return the names above `after` of what is there, in order."""
+        ...
+
+    async def namespaces(self) -> Sequence[Namespace]:
+        """Return the namespaces of which something is there."""
+        ...
+
+    async def without_vector(
+        self, embedder: str, limit: int
+    ) -> Sequence[tuple[Namespace, MemoryId]]:
+        """Return memories that have no vector of this embedder."""
+        ...
+
+    async def count_without_vector(self, embedder: str) -> int:
+        """Return how many memories have no vector of this embedder."""
+        ...
+
+    async def expired(self, now_ms: int, limit: int) -> Sequence[tuple[Namespace, MemoryId]]:
+        """Return memories whose time has come, the oldest first."""
+        ...
+
+    async def count(self, namespace: Namespace | None = None) -> int:
+        """Return how many memories are there."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held."""
         ...

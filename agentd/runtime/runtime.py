@@ -22,6 +22,7 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
+from agentd.runtime.memories import Memories, MemoryParts
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Workspaces
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
@@ -83,6 +84,8 @@ class Outside(msgspec.Struct, frozen=True):
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
     workspaces: Workspaces = msgspec.field(default_factory=NoWorkspaces)
+    memory: MemoryParts | None = None
+    """What memories are found with; without it there are none."""
 
 
 class Runtime:
@@ -93,12 +96,12 @@ class Runtime:
         journal, clock, entropy = outside.journal, outside.clock, outside.entropy
         self.journal = journal
         claims = RequestClaims(journal, clock)
-        leases = Leases()
-        timers = Timers(clock)
+        leases, timers = Leases(), Timers(clock)
         self.registry = Registry()
         self.manifests = Manifests(journal, self.registry, clock)
         self.library = Library(journal, clock, entropy, claims, _DEFAULT_AGENT)
         self.sessions = Sessions(journal, clock, entropy, claims)
+        self.memories = _memories(outside, claims)
         self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
         self.local_tools = LocalTools(outside.local_tools, limits.local)
@@ -153,6 +156,8 @@ class Runtime:
                 await self.manifests.restore()
                 self._recovery.take_over(await self.journal.unfinished_runs())
                 tasks.append(group.create_task(self._recovery.resume()))
+                if self.memories is not None:
+                    tasks.append(group.create_task(self.memories.keep()))
                 yield
             finally:
                 for task in tasks:
@@ -210,3 +215,10 @@ class Runtime:
         if driver.identity.session and driver.transcript and driver.state.started:
             self._starting.remember(driver.identity, driver.transcript.closing())
         self.reading.run_ended(driver)
+
+
+def _memories(outside: Outside, claims: RequestClaims) -> Memories | None:
+    if outside.memory is None:
+        return None
+    journal, clock, entropy = outside.journal, outside.clock, outside.entropy
+    return Memories(journal, clock, entropy, claims, outside.memory, redact=outside.redact)

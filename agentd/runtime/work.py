@@ -262,6 +262,8 @@ class Work:
             lease_expire_time_ms=0,
             permissions=call.judgement.needs if call.judgement else tool.permissions,
             workspace=started.workspace if started and call.host == LOCAL_HOST else "",
+            namespace=run.namespace,
+            seen=self._run.state.labels,
         )
 
 

@@ -1,13 +1,14 @@
 """Serve SystemService: say what the daemon is, and let it go down."""
 
 # ruff: noqa: N802  (methods bear the contract's names)
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from agentd.agent.memory import MemoryStatus
 from agentd.agent.message import ModelInfo
 from agentd.runtime.scheduler import Scheduler
-from agentd.services import checks, convert
+from agentd.services import checks, convert, convert_memory
 from agentd.services.caller import Caller
 from agentd.tools.mcp.server import ServerState
 from agentd.tools.sandbox.profile import Tier
@@ -42,14 +43,23 @@ class Info(msgspec.Struct, frozen=True):
 class SystemService:
     """The methods of `agentd.v1.SystemService`."""
 
-    def __init__(self, scheduler: Scheduler, info: Callable[[], Info], *, drain_ms: int) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        info: Callable[[], Info],
+        *,
+        drain_ms: int,
+        memory: Callable[[], Awaitable[MemoryStatus]] | None = None,
+    ) -> None:
         self._scheduler = scheduler
         self._info = info
         self._drain_ms = drain_ms
+        self._memory = memory
 
     async def GetInfo(self, _request: pb.GetInfoRequest, _caller: Caller) -> pb.GetInfoResponse:
         """Return what the daemon is and can do."""
         info = self._info()
+        memory = await self._memory() if self._memory else None
         return pb.GetInfoResponse(
             version=info.version,
             start_time=convert.timestamp(info.start_time_ms),
@@ -67,6 +77,7 @@ class SystemService:
             sandbox_tier=f"SANDBOX_TIER_{info.sandbox.name if info.sandbox else 'UNSPECIFIED'}",
             sandbox_faults=info.sandbox_faults,
             mcp_servers=[_mcp_server(state) for state in info.mcp_servers],
+            memory=convert_memory.status(memory) if memory else None,
         )
 
     async def Drain(self, request: pb.DrainRequest, _caller: Caller) -> pb.DrainResponse:

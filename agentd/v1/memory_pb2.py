@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61gentd/v1/memory.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x01\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.agentd.v1.MemoryKind\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\nsource_run\x18\x05 \x01(\t\x12\x17\n\x0fsource_revision\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x89\x01\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMORY_KIND_WORKING\x10\x01\x12\x17\n\x13MEMORY_KIND_EPISODE\x10\x02\x12\x14\n\x10MEMORY_KIND_FACT\x10\x03\x12\x16\n\x12MEMORY_KIND_LESSON\x10\x04\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61gentd/v1/memory.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x02\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.agentd.v1.MemoryKind\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\nsource_run\x18\x05 \x01(\t\x12\x17\n\x0fsource_revision\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsupersedes\x18\t \x03(\t\x12\x15\n\rsuperseded_by\x18\n \x01(\t\x12\x11\n\tuntrusted\x18\x0b \x01(\x08\x12\x0f\n\x07private\x18\x0c \x01(\x08*\x89\x01\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMORY_KIND_WORKING\x10\x01\x12\x17\n\x13MEMORY_KIND_EPISODE\x10\x02\x12\x14\n\x10MEMORY_KIND_FACT\x10\x03\x12\x16\n\x12MEMORY_KIND_LESSON\x10\x04\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.memory_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_MEMORYKIND']._serialized_start=305
-  _globals['_MEMORYKIND']._serialized_end=442
+  _globals['_MEMORYKIND']._serialized_start=384
+  _globals['_MEMORYKIND']._serialized_end=521
   _globals['_MEMORY']._serialized_start=71
-  _globals['_MEMORY']._serialized_end=302
+  _globals['_MEMORY']._serialized_end=381
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,9 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -20,7 +21,7 @@ MEMORY_KIND_FACT: MemoryKind
 MEMORY_KIND_LESSON: MemoryKind
 
 class Memory(_message.Message):
-    __slots__ = ("name", "kind", "scope", "text", "source_run", "source_revision", "create_time", "expire_time")
+    __slots__ = ("name", "kind", "scope", "text", "source_run", "source_revision", "create_time", "expire_time", "supersedes", "superseded_by", "untrusted", "private")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +30,10 @@ class Memory(_message.Message):
     SOURCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_FIELD_NUMBER: _ClassVar[int]
+    UNTRUSTED_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: MemoryKind
     scope: str
@@ -37,4 +42,8 @@ class Memory(_message.Message):
     source_revision: int
     create_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[MemoryKind, str]] = ..., scope: _Optional[str] = ..., text: _Optional[str] = ..., source_run: _Optional[str] = ..., source_revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    supersedes: _containers.RepeatedScalarFieldContainer[str]
+    superseded_by: str
+    untrusted: bool
+    private: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[MemoryKind, str]] = ..., scope: _Optional[str] = ..., text: _Optional[str] = ..., source_run: _Optional[str] = ..., source_revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., supersedes: _Optional[_Iterable[str]] = ..., superseded_by: _Optional[str] = ..., untrusted: bool = ..., private: bool = ...) -> None: ...

@@ -26,7 +26,7 @@ from agentd.v1 import memory_pb2 as agentd_dot_v1_dot_memory__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61gentd/v1/memory_service.proto\x12\tagentd.v1\x1a\x16\x61gentd/v1/memory.proto\x1a\x1cgoogle/api/annotations.proto\"L\n\x13\x43reateMemoryRequest\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x14\x43reateMemoryResponse\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\" \n\x10GetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x11GetMemoryResponse\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\"K\n\x13ListMemoriesRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListMemoriesResponse\x12#\n\x08memories\x18\x01 \x03(\x0b\x32\x11.agentd.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x15SearchMemoriesRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x16SearchMemoriesResponse\x12\'\n\x07matches\x18\x01 \x03(\x0b\x32\x16.agentd.v1.MemoryMatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x0bMemoryMatch\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\x12\r\n\x05score\x18\x02 \x01(\x01\"#\n\x13\x44\x65leteMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteMemoryResponse2\xab\x04\n\rMemoryService\x12h\n\x0c\x43reateMemory\x12\x1e.agentd.v1.CreateMemoryRequest\x1a\x1f.agentd.v1.CreateMemoryResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/memories:\x01*\x12\x65\n\tGetMemory\x12\x1b.agentd.v1.GetMemoryRequest\x1a\x1c.agentd.v1.GetMemoryResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=memories/*}\x12\x65\n\x0cListMemories\x12\x1e.agentd.v1.ListMemoriesRequest\x1a\x1f.agentd.v1.ListMemoriesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/memories\x12r\n\x0eSearchMemories\x12 .agentd.v1.SearchMemoriesRequest\x1a!.agentd.v1.SearchMemoriesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/memories:search\x12n\n\x0c\x44\x65leteMemory\x12\x1e.agentd.v1.DeleteMemoryRequest\x1a\x1f.agentd.v1.DeleteMemoryResponse\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=memories/*}BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61gentd/v1/memory_service.proto\x12\tagentd.v1\x1a\x16\x61gentd/v1/memory.proto\x1a\x1cgoogle/api/annotations.proto\"L\n\x13\x43reateMemoryRequest\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x14\x43reateMemoryResponse\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\" \n\x10GetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x11GetMemoryResponse\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\"\x8d\x01\n\x13ListMemoriesRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12$\n\x05kinds\x18\x04 \x03(\x0e\x32\x15.agentd.v1.MemoryKind\x12\x1a\n\x12include_superseded\x18\x05 \x01(\x08\"T\n\x14ListMemoriesResponse\x12#\n\x08memories\x18\x01 \x03(\x0b\x32\x11.agentd.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x15SearchMemoriesRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12$\n\x05kinds\x18\x05 \x03(\x0e\x32\x15.agentd.v1.MemoryKind\"\x89\x01\n\x16SearchMemoriesResponse\x12\'\n\x07matches\x18\x01 \x03(\x0b\x32\x16.agentd.v1.MemoryMatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12-\n\x06method\x18\x03 \x01(\x0b\x32\x1d.agentd.v1.MemorySearchMethod\"V\n\x12MemorySearchMethod\x12\r\n\x05store\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x0f\n\x07lexical\x18\x03 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x04 \x03(\t\"{\n\x0bMemoryMatch\x12!\n\x06memory\x18\x01 \x01(\x0b\x32\x11.agentd.v1.Memory\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x13\n\x0bvector_rank\x18\x03 \x01(\x05\x12\x12\n\nsimilarity\x18\x04 \x01(\x01\x12\x11\n\tword_rank\x18\x05 \x01(\x05\"#\n\x13\x44\x65leteMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteMemoryResponse2\xab\x04\n\rMemoryService\x12h\n\x0c\x43reateMemory\x12\x1e.agentd.v1.CreateMemoryRequest\x1a\x1f.agentd.v1.CreateMemoryResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/memories:\x01*\x12\x65\n\tGetMemory\x12\x1b.agentd.v1.GetMemoryRequest\x1a\x1c.agentd.v1.GetMemoryResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=memories/*}\x12\x65\n\x0cListMemories\x12\x1e.agentd.v1.ListMemoriesRequest\x1a\x1f.agentd.v1.ListMemoriesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/memories\x12r\n\x0eSearchMemories\x12 .agentd.v1.SearchMemoriesRequest\x1a!.agentd.v1.SearchMemoriesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/memories:search\x12n\n\x0c\x44\x65leteMemory\x12\x1e.agentd.v1.DeleteMemoryRequest\x1a\x1f.agentd.v1.DeleteMemoryResponse\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=memories/*}BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,25 +47,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMEMORYREQUEST']._serialized_start=99
   _globals['_CREATEMEMORYREQUEST']._serialized_end=175
   _globals['_CREATEMEMORYRESPONSE']._serialized_start=177
-  _globals['_CREATEMEMORYRESPONSE']._serialized_end=234
-  _globals['_GETMEMORYREQUEST']._serialized_start=236
-  _globals['_GETMEMORYREQUEST']._serialized_end=268
-  _globals['_GETMEMORYRESPONSE']._serialized_start=270
-  _globals['_GETMEMORYRESPONSE']._serialized_end=324
-  _globals['_LISTMEMORIESREQUEST']._serialized_start=326
-  _globals['_LISTMEMORIESREQUEST']._serialized_end=401
-  _globals['_LISTMEMORIESRESPONSE']._serialized_start=403
-  _globals['_LISTMEMORIESRESPONSE']._serialized_end=487
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=489
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=581
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=583
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=673
-  _globals['_MEMORYMATCH']._serialized_start=675
-  _globals['_MEMORYMATCH']._serialized_end=738
-  _globals['_DELETEMEMORYREQUEST']._serialized_start=740
-  _globals['_DELETEMEMORYREQUEST']._serialized_end=775
-  _globals['_DELETEMEMORYRESPONSE']._serialized_start=777
-  _globals['_DELETEMEMORYRESPONSE']._serialized_end=799
-  _globals['_MEMORYSERVICE']._serialized_start=802
-  _globals['_MEMORYSERVICE']._serialized_end=1357
+  _globals['_CREATEMEMORYRESPONSE']._serialized_end=251
+  _globals['_GETMEMORYREQUEST']._serialized_start=253
+  _globals['_GETMEMORYREQUEST']._serialized_end=285
+  _globals['_GETMEMORYRESPONSE']._serialized_start=287
+  _globals['_GETMEMORYRESPONSE']._serialized_end=341
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=344
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=485
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=487
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=571
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=574
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=704
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=707
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=844
+  _globals['_MEMORYSEARCHMETHOD']._serialized_start=846
+  _globals['_MEMORYSEARCHMETHOD']._serialized_end=932
+  _globals['_MEMORYMATCH']._serialized_start=934
+  _globals['_MEMORYMATCH']._serialized_end=1057
+  _globals['_DELETEMEMORYREQUEST']._serialized_start=1059
+  _globals['_DELETEMEMORYREQUEST']._serialized_end=1094
+  _globals['_DELETEMEMORYRESPONSE']._serialized_start=1096
+  _globals['_DELETEMEMORYRESPONSE']._serialized_end=1118
+  _globals['_MEMORYSERVICE']._serialized_start=1121
+  _globals['_MEMORYSERVICE']._serialized_end=1676
 # @@protoc_insertion_point(module_scope)

@@ -38,7 +38,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = ("version", "start_time", "revision", "oldest_revision", "unfinished_run_count", "models", "default_model", "sandbox_tier", "draining", "process_id", "connected_host_count", "max_request_bytes", "runtime_versions", "lease_duration", "sandbox_faults", "mcp_servers")
+    __slots__ = ("version", "start_time", "revision", "oldest_revision", "unfinished_run_count", "models", "default_model", "sandbox_tier", "draining", "process_id", "connected_host_count", "max_request_bytes", "runtime_versions", "lease_duration", "sandbox_faults", "mcp_servers", "memory")
     class RuntimeVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class GetInfoResponse(_message.Message):
     LEASE_DURATION_FIELD_NUMBER: _ClassVar[int]
     SANDBOX_FAULTS_FIELD_NUMBER: _ClassVar[int]
     MCP_SERVERS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
     version: str
     start_time: _timestamp_pb2.Timestamp
     revision: int
@@ -78,7 +79,24 @@ class GetInfoResponse(_message.Message):
     lease_duration: _duration_pb2.Duration
     sandbox_faults: _containers.RepeatedScalarFieldContainer[str]
     mcp_servers: _containers.RepeatedCompositeFieldContainer[McpServer]
-    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., unfinished_run_count: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., sandbox_tier: _Optional[_Union[SandboxTier, str]] = ..., draining: bool = ..., process_id: _Optional[int] = ..., connected_host_count: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., runtime_versions: _Optional[_Mapping[str, str]] = ..., lease_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., sandbox_faults: _Optional[_Iterable[str]] = ..., mcp_servers: _Optional[_Iterable[_Union[McpServer, _Mapping]]] = ...) -> None: ...
+    memory: MemoryStatus
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., unfinished_run_count: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., sandbox_tier: _Optional[_Union[SandboxTier, str]] = ..., draining: bool = ..., process_id: _Optional[int] = ..., connected_host_count: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., runtime_versions: _Optional[_Mapping[str, str]] = ..., lease_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., sandbox_faults: _Optional[_Iterable[str]] = ..., mcp_servers: _Optional[_Iterable[_Union[McpServer, _Mapping]]] = ..., memory: _Optional[_Union[MemoryStatus, _Mapping]] = ...) -> None: ...
+
+class MemoryStatus(_message.Message):
+    __slots__ = ("store", "embedder", "lexical", "indexed_count", "pending_count", "faults")
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    LEXICAL_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    embedder: str
+    lexical: bool
+    indexed_count: int
+    pending_count: int
+    faults: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, store: _Optional[str] = ..., embedder: _Optional[str] = ..., lexical: bool = ..., indexed_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class McpServer(_message.Message):
     __slots__ = ("name", "state", "reason", "digest", "offered_digest", "changes", "tool_count", "faults")

@@ -163,7 +163,7 @@ async def test_a_declared_server(home: Home, client: Client) -> None:
 def mark(home: Home) -> str:
     """A word on the command line of a command that stays, in a home whose model runs it."""
     word = f"mark-{uuid4().hex}"
-    line = f"echo begun | tee -a count > gate; sleep 600; echo {word}"
+    line = f"echo begun >> count; echo begun > gate; sleep 600; echo {word}"
     home.script(calling(("run", {"line": line, "timeout_s": 500})))
     return word
 

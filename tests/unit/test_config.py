@@ -291,7 +291,8 @@ def test_every_key_is_described(files: Files) -> None:
 def test_the_sample_is_every_key_at_its_default(files: Files) -> None:
     text = default_toml()
     assert tomllib.loads(text).keys() == {
-        "client", "journal", "log", "models", "runs", "sandbox", "server", "state", "tools", "watch"
+        "client", "journal", "log", "memory", "models", "runs", "sandbox", "server", "state",
+        "tools", "watch",
     }  # fmt: skip
     files.system.write_text(text)
     assert files.load() == load({}, files.environ, system_file=files.user)

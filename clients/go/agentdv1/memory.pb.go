@@ -103,7 +103,17 @@ type Memory struct {
 	// When it was remembered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it is forgotten by itself; unset means never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The memories that this one takes the place of, `memories/{memory}`. They are kept as history and
+	// are not found any more.
+	Supersedes []string `protobuf:"bytes,9,rep,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// The memory that has taken this one's place, `memories/{memory}`, or empty.
+	SupersededBy string `protobuf:"bytes,10,opt,name=superseded_by,json=supersededBy,proto3" json:"superseded_by,omitempty"`
+	// Whether somebody outside may have written it. A run that recalls it has then seen such text.
+	Untrusted bool `protobuf:"varint,11,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	// Whether it must not leave without a person's consent. A run that recalls it has then seen
+	// private data.
+	Private       bool `protobuf:"varint,12,opt,name=private,proto3" json:"private,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,11 +204,39 @@ func (x *Memory) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Memory) GetSupersedes() []string {
+	if x != nil {
+		return x.Supersedes
+	}
+	return nil
+}
+
+func (x *Memory) GetSupersededBy() string {
+	if x != nil {
+		return x.SupersededBy
+	}
+	return ""
+}
+
+func (x *Memory) GetUntrusted() bool {
+	if x != nil {
+		return x.Untrusted
+	}
+	return false
+}
+
+func (x *Memory) GetPrivate() bool {
+	if x != nil {
+		return x.Private
+	}
+	return false
+}
+
 var File_agentd_v1_memory_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_memory_proto_rawDesc = "" +
 	"\n" +
-	"\x16agentd/v1/memory.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x02\n" +
+	"\x16agentd/v1/memory.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x03\n" +
 	"\x06Memory\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.agentd.v1.MemoryKindR\x04kind\x12\x14\n" +
@@ -210,7 +248,14 @@ const file_agentd_v1_memory_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime*\x89\x01\n" +
+	"expireTime\x12\x1e\n" +
+	"\n" +
+	"supersedes\x18\t \x03(\tR\n" +
+	"supersedes\x12#\n" +
+	"\rsuperseded_by\x18\n" +
+	" \x01(\tR\fsupersededBy\x12\x1c\n" +
+	"\tuntrusted\x18\v \x01(\bR\tuntrusted\x12\x18\n" +
+	"\aprivate\x18\f \x01(\bR\aprivate*\x89\x01\n" +
 	"\n" +
 	"MemoryKind\x12\x1b\n" +
 	"\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +

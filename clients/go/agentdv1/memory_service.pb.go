@@ -27,7 +27,9 @@ const (
 // The request of CreateMemory.
 type CreateMemoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The memory to create.
+	// The memory to create. Without a name, the daemon makes one; without a scope, it is `shared`;
+	// without an expiry, a working memory has the daemon's default. Its times of creation, its
+	// revision and what superseded it are the daemon's to say.
 	Memory *Memory `protobuf:"bytes,1,opt,name=memory,proto3" json:"memory,omitempty"`
 	// Makes the request repeatable: a repeat with the same id and content returns the first answer. At
 	// most 128 characters.
@@ -84,7 +86,9 @@ func (x *CreateMemoryRequest) GetRequestId() string {
 type CreateMemoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The memory.
-	Memory        *Memory `protobuf:"bytes,1,opt,name=memory,proto3" json:"memory,omitempty"`
+	Memory *Memory `protobuf:"bytes,1,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Whether it existed already, and nothing was stored.
+	Existed       bool `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +128,13 @@ func (x *CreateMemoryResponse) GetMemory() *Memory {
 		return x.Memory
 	}
 	return nil
+}
+
+func (x *CreateMemoryResponse) GetExisted() bool {
+	if x != nil {
+		return x.Existed
+	}
+	return false
 }
 
 // The request of GetMemory.
@@ -226,9 +237,13 @@ type ListMemoriesRequest struct {
 	// The most memories to return, at most 1,000. 0 means 100; negative is refused.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before. Empty means the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Memories of these kinds. Empty means any.
+	Kinds []MemoryKind `protobuf:"varint,4,rep,packed,name=kinds,proto3,enum=agentd.v1.MemoryKind" json:"kinds,omitempty"`
+	// Whether to list what was superseded too.
+	IncludeSuperseded bool `protobuf:"varint,5,opt,name=include_superseded,json=includeSuperseded,proto3" json:"include_superseded,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ListMemoriesRequest) Reset() {
@@ -280,6 +295,20 @@ func (x *ListMemoriesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMemoriesRequest) GetKinds() []MemoryKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *ListMemoriesRequest) GetIncludeSuperseded() bool {
+	if x != nil {
+		return x.IncludeSuperseded
+	}
+	return false
 }
 
 // The answer of ListMemories.
@@ -340,14 +369,16 @@ func (x *ListMemoriesResponse) GetNextPageToken() string {
 // The request of SearchMemories.
 type SearchMemoriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to look for.
+	// What to look for, at most 32 KiB.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	// Memories of this scope. Empty means any.
 	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
 	// The most memories to return, at most 1,000. 0 means 10; negative is refused.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before. Empty means the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Memories of these kinds. Empty means any.
+	Kinds         []MemoryKind `protobuf:"varint,5,rep,packed,name=kinds,proto3,enum=agentd.v1.MemoryKind" json:"kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +441,13 @@ func (x *SearchMemoriesRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *SearchMemoriesRequest) GetKinds() []MemoryKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
 // The answer of SearchMemories.
 type SearchMemoriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -417,6 +455,8 @@ type SearchMemoriesResponse struct {
 	Matches []*MemoryMatch `protobuf:"bytes,1,rep,name=matches,proto3" json:"matches,omitempty"`
 	// The token of the next page. Empty at the end.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How it was searched.
+	Method        *MemorySearchMethod `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -465,20 +505,106 @@ func (x *SearchMemoriesResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *SearchMemoriesResponse) GetMethod() *MemorySearchMethod {
+	if x != nil {
+		return x.Method
+	}
+	return nil
+}
+
+// How memories were searched.
+type MemorySearchMethod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What holds the vectors, such as `chroma`. Empty when only words were compared.
+	Store string `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	// What made the vectors, such as `minilm-l6-v2-int8`.
+	Embedder string `protobuf:"bytes,2,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	// Whether only spellings were compared, and no meanings.
+	Lexical bool `protobuf:"varint,3,opt,name=lexical,proto3" json:"lexical,omitempty"`
+	// What did not work, for people. Each made the answer poorer, and none made it wrong.
+	Faults        []string `protobuf:"bytes,4,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemorySearchMethod) Reset() {
+	*x = MemorySearchMethod{}
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemorySearchMethod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemorySearchMethod) ProtoMessage() {}
+
+func (x *MemorySearchMethod) ProtoReflect() protoreflect.Message {
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemorySearchMethod.ProtoReflect.Descriptor instead.
+func (*MemorySearchMethod) Descriptor() ([]byte, []int) {
+	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MemorySearchMethod) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *MemorySearchMethod) GetEmbedder() string {
+	if x != nil {
+		return x.Embedder
+	}
+	return ""
+}
+
+func (x *MemorySearchMethod) GetLexical() bool {
+	if x != nil {
+		return x.Lexical
+	}
+	return false
+}
+
+func (x *MemorySearchMethod) GetFaults() []string {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
 // A memory that was found.
 type MemoryMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The memory.
 	Memory *Memory `protobuf:"bytes,1,opt,name=memory,proto3" json:"memory,omitempty"`
-	// How well it fits, 0 to 1.
-	Score         float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	// How well it fits, 0 to 1; comparable within one answer only.
+	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	// Its place among the vectors nearest to the query's, from 1. 0 means that it is not among them.
+	VectorRank int32 `protobuf:"varint,3,opt,name=vector_rank,json=vectorRank,proto3" json:"vector_rank,omitempty"`
+	// The cosine between its vector and the query's, when it has such a place.
+	Similarity float64 `protobuf:"fixed64,4,opt,name=similarity,proto3" json:"similarity,omitempty"`
+	// Its place among the memories that share words with the query, from 1. 0 means that it does not.
+	WordRank      int32 `protobuf:"varint,5,opt,name=word_rank,json=wordRank,proto3" json:"word_rank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemoryMatch) Reset() {
 	*x = MemoryMatch{}
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[8]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +616,7 @@ func (x *MemoryMatch) String() string {
 func (*MemoryMatch) ProtoMessage() {}
 
 func (x *MemoryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[8]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +629,7 @@ func (x *MemoryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryMatch.ProtoReflect.Descriptor instead.
 func (*MemoryMatch) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{8}
+	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MemoryMatch) GetMemory() *Memory {
@@ -520,6 +646,27 @@ func (x *MemoryMatch) GetScore() float64 {
 	return 0
 }
 
+func (x *MemoryMatch) GetVectorRank() int32 {
+	if x != nil {
+		return x.VectorRank
+	}
+	return 0
+}
+
+func (x *MemoryMatch) GetSimilarity() float64 {
+	if x != nil {
+		return x.Similarity
+	}
+	return 0
+}
+
+func (x *MemoryMatch) GetWordRank() int32 {
+	if x != nil {
+		return x.WordRank
+	}
+	return 0
+}
+
 // The request of DeleteMemory.
 type DeleteMemoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -531,7 +678,7 @@ type DeleteMemoryRequest struct {
 
 func (x *DeleteMemoryRequest) Reset() {
 	*x = DeleteMemoryRequest{}
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[9]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +690,7 @@ func (x *DeleteMemoryRequest) String() string {
 func (*DeleteMemoryRequest) ProtoMessage() {}
 
 func (x *DeleteMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[9]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +703,7 @@ func (x *DeleteMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMemoryRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{9}
+	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteMemoryRequest) GetName() string {
@@ -575,7 +722,7 @@ type DeleteMemoryResponse struct {
 
 func (x *DeleteMemoryResponse) Reset() {
 	*x = DeleteMemoryResponse{}
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[10]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +734,7 @@ func (x *DeleteMemoryResponse) String() string {
 func (*DeleteMemoryResponse) ProtoMessage() {}
 
 func (x *DeleteMemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_memory_service_proto_msgTypes[10]
+	mi := &file_agentd_v1_memory_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +747,7 @@ func (x *DeleteMemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMemoryResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMemoryResponse) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{10}
+	return file_agentd_v1_memory_service_proto_rawDescGZIP(), []int{11}
 }
 
 var File_agentd_v1_memory_service_proto protoreflect.FileDescriptor
@@ -611,33 +758,49 @@ const file_agentd_v1_memory_service_proto_rawDesc = "" +
 	"\x13CreateMemoryRequest\x12)\n" +
 	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"A\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"[\n" +
 	"\x14CreateMemoryResponse\x12)\n" +
-	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\"&\n" +
+	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\x12\x18\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"&\n" +
 	"\x10GetMemoryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\">\n" +
 	"\x11GetMemoryResponse\x12)\n" +
-	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\"g\n" +
+	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\"\xc3\x01\n" +
 	"\x13ListMemoriesRequest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"m\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12+\n" +
+	"\x05kinds\x18\x04 \x03(\x0e2\x15.agentd.v1.MemoryKindR\x05kinds\x12-\n" +
+	"\x12include_superseded\x18\x05 \x01(\bR\x11includeSuperseded\"m\n" +
 	"\x14ListMemoriesResponse\x12-\n" +
 	"\bmemories\x18\x01 \x03(\v2\x11.agentd.v1.MemoryR\bmemories\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x7f\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x01\n" +
 	"\x15SearchMemoriesRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"r\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12+\n" +
+	"\x05kinds\x18\x05 \x03(\x0e2\x15.agentd.v1.MemoryKindR\x05kinds\"\xa9\x01\n" +
 	"\x16SearchMemoriesResponse\x120\n" +
 	"\amatches\x18\x01 \x03(\v2\x16.agentd.v1.MemoryMatchR\amatches\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"N\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x125\n" +
+	"\x06method\x18\x03 \x01(\v2\x1d.agentd.v1.MemorySearchMethodR\x06method\"x\n" +
+	"\x12MemorySearchMethod\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1a\n" +
+	"\bembedder\x18\x02 \x01(\tR\bembedder\x12\x18\n" +
+	"\alexical\x18\x03 \x01(\bR\alexical\x12\x16\n" +
+	"\x06faults\x18\x04 \x03(\tR\x06faults\"\xac\x01\n" +
 	"\vMemoryMatch\x12)\n" +
 	"\x06memory\x18\x01 \x01(\v2\x11.agentd.v1.MemoryR\x06memory\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x01R\x05score\")\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1f\n" +
+	"\vvector_rank\x18\x03 \x01(\x05R\n" +
+	"vectorRank\x12\x1e\n" +
+	"\n" +
+	"similarity\x18\x04 \x01(\x01R\n" +
+	"similarity\x12\x1b\n" +
+	"\tword_rank\x18\x05 \x01(\x05R\bwordRank\")\n" +
 	"\x13DeleteMemoryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
 	"\x14DeleteMemoryResponse2\xab\x04\n" +
@@ -661,7 +824,7 @@ func file_agentd_v1_memory_service_proto_rawDescGZIP() []byte {
 	return file_agentd_v1_memory_service_proto_rawDescData
 }
 
-var file_agentd_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_agentd_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_agentd_v1_memory_service_proto_goTypes = []any{
 	(*CreateMemoryRequest)(nil),    // 0: agentd.v1.CreateMemoryRequest
 	(*CreateMemoryResponse)(nil),   // 1: agentd.v1.CreateMemoryResponse
@@ -671,33 +834,38 @@ var file_agentd_v1_memory_service_proto_goTypes = []any{
 	(*ListMemoriesResponse)(nil),   // 5: agentd.v1.ListMemoriesResponse
 	(*SearchMemoriesRequest)(nil),  // 6: agentd.v1.SearchMemoriesRequest
 	(*SearchMemoriesResponse)(nil), // 7: agentd.v1.SearchMemoriesResponse
-	(*MemoryMatch)(nil),            // 8: agentd.v1.MemoryMatch
-	(*DeleteMemoryRequest)(nil),    // 9: agentd.v1.DeleteMemoryRequest
-	(*DeleteMemoryResponse)(nil),   // 10: agentd.v1.DeleteMemoryResponse
-	(*Memory)(nil),                 // 11: agentd.v1.Memory
+	(*MemorySearchMethod)(nil),     // 8: agentd.v1.MemorySearchMethod
+	(*MemoryMatch)(nil),            // 9: agentd.v1.MemoryMatch
+	(*DeleteMemoryRequest)(nil),    // 10: agentd.v1.DeleteMemoryRequest
+	(*DeleteMemoryResponse)(nil),   // 11: agentd.v1.DeleteMemoryResponse
+	(*Memory)(nil),                 // 12: agentd.v1.Memory
+	(MemoryKind)(0),                // 13: agentd.v1.MemoryKind
 }
 var file_agentd_v1_memory_service_proto_depIdxs = []int32{
-	11, // 0: agentd.v1.CreateMemoryRequest.memory:type_name -> agentd.v1.Memory
-	11, // 1: agentd.v1.CreateMemoryResponse.memory:type_name -> agentd.v1.Memory
-	11, // 2: agentd.v1.GetMemoryResponse.memory:type_name -> agentd.v1.Memory
-	11, // 3: agentd.v1.ListMemoriesResponse.memories:type_name -> agentd.v1.Memory
-	8,  // 4: agentd.v1.SearchMemoriesResponse.matches:type_name -> agentd.v1.MemoryMatch
-	11, // 5: agentd.v1.MemoryMatch.memory:type_name -> agentd.v1.Memory
-	0,  // 6: agentd.v1.MemoryService.CreateMemory:input_type -> agentd.v1.CreateMemoryRequest
-	2,  // 7: agentd.v1.MemoryService.GetMemory:input_type -> agentd.v1.GetMemoryRequest
-	4,  // 8: agentd.v1.MemoryService.ListMemories:input_type -> agentd.v1.ListMemoriesRequest
-	6,  // 9: agentd.v1.MemoryService.SearchMemories:input_type -> agentd.v1.SearchMemoriesRequest
-	9,  // 10: agentd.v1.MemoryService.DeleteMemory:input_type -> agentd.v1.DeleteMemoryRequest
-	1,  // 11: agentd.v1.MemoryService.CreateMemory:output_type -> agentd.v1.CreateMemoryResponse
-	3,  // 12: agentd.v1.MemoryService.GetMemory:output_type -> agentd.v1.GetMemoryResponse
-	5,  // 13: agentd.v1.MemoryService.ListMemories:output_type -> agentd.v1.ListMemoriesResponse
-	7,  // 14: agentd.v1.MemoryService.SearchMemories:output_type -> agentd.v1.SearchMemoriesResponse
-	10, // 15: agentd.v1.MemoryService.DeleteMemory:output_type -> agentd.v1.DeleteMemoryResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	12, // 0: agentd.v1.CreateMemoryRequest.memory:type_name -> agentd.v1.Memory
+	12, // 1: agentd.v1.CreateMemoryResponse.memory:type_name -> agentd.v1.Memory
+	12, // 2: agentd.v1.GetMemoryResponse.memory:type_name -> agentd.v1.Memory
+	13, // 3: agentd.v1.ListMemoriesRequest.kinds:type_name -> agentd.v1.MemoryKind
+	12, // 4: agentd.v1.ListMemoriesResponse.memories:type_name -> agentd.v1.Memory
+	13, // 5: agentd.v1.SearchMemoriesRequest.kinds:type_name -> agentd.v1.MemoryKind
+	9,  // 6: agentd.v1.SearchMemoriesResponse.matches:type_name -> agentd.v1.MemoryMatch
+	8,  // 7: agentd.v1.SearchMemoriesResponse.method:type_name -> agentd.v1.MemorySearchMethod
+	12, // 8: agentd.v1.MemoryMatch.memory:type_name -> agentd.v1.Memory
+	0,  // 9: agentd.v1.MemoryService.CreateMemory:input_type -> agentd.v1.CreateMemoryRequest
+	2,  // 10: agentd.v1.MemoryService.GetMemory:input_type -> agentd.v1.GetMemoryRequest
+	4,  // 11: agentd.v1.MemoryService.ListMemories:input_type -> agentd.v1.ListMemoriesRequest
+	6,  // 12: agentd.v1.MemoryService.SearchMemories:input_type -> agentd.v1.SearchMemoriesRequest
+	10, // 13: agentd.v1.MemoryService.DeleteMemory:input_type -> agentd.v1.DeleteMemoryRequest
+	1,  // 14: agentd.v1.MemoryService.CreateMemory:output_type -> agentd.v1.CreateMemoryResponse
+	3,  // 15: agentd.v1.MemoryService.GetMemory:output_type -> agentd.v1.GetMemoryResponse
+	5,  // 16: agentd.v1.MemoryService.ListMemories:output_type -> agentd.v1.ListMemoriesResponse
+	7,  // 17: agentd.v1.MemoryService.SearchMemories:output_type -> agentd.v1.SearchMemoriesResponse
+	11, // 18: agentd.v1.MemoryService.DeleteMemory:output_type -> agentd.v1.DeleteMemoryResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_agentd_v1_memory_service_proto_init() }
@@ -712,7 +880,7 @@ func file_agentd_v1_memory_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentd_v1_memory_service_proto_rawDesc), len(file_agentd_v1_memory_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

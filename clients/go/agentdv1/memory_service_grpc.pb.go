@@ -34,15 +34,18 @@ const (
 //
 // Manages memories.
 type MemoryServiceClient interface {
-	// Remembers something.
+	// Remembers something. A fact or lesson that its scope has already, but for case, articles and
+	// punctuation, is not stored again: the answer is the one that exists. What is superseded is
+	// marked in the same transaction.
 	CreateMemory(ctx context.Context, in *CreateMemoryRequest, opts ...grpc.CallOption) (*CreateMemoryResponse, error)
 	// Returns a memory.
 	GetMemory(ctx context.Context, in *GetMemoryRequest, opts ...grpc.CallOption) (*GetMemoryResponse, error)
 	// Lists memories, newest first.
 	ListMemories(ctx context.Context, in *ListMemoriesRequest, opts ...grpc.CallOption) (*ListMemoriesResponse, error)
-	// Finds memories by meaning and by words, best first.
+	// Finds memories by meaning and by words, best first. What was superseded is not found.
 	SearchMemories(ctx context.Context, in *SearchMemoriesRequest, opts ...grpc.CallOption) (*SearchMemoriesResponse, error)
-	// Forgets a memory.
+	// Forgets a memory: it is gone from every list, index and later search. What it superseded stays
+	// superseded.
 	DeleteMemory(ctx context.Context, in *DeleteMemoryRequest, opts ...grpc.CallOption) (*DeleteMemoryResponse, error)
 }
 
@@ -110,15 +113,18 @@ func (c *memoryServiceClient) DeleteMemory(ctx context.Context, in *DeleteMemory
 //
 // Manages memories.
 type MemoryServiceServer interface {
-	// Remembers something.
+	// Remembers something. A fact or lesson that its scope has already, but for case, articles and
+	// punctuation, is not stored again: the answer is the one that exists. What is superseded is
+	// marked in the same transaction.
 	CreateMemory(context.Context, *CreateMemoryRequest) (*CreateMemoryResponse, error)
 	// Returns a memory.
 	GetMemory(context.Context, *GetMemoryRequest) (*GetMemoryResponse, error)
 	// Lists memories, newest first.
 	ListMemories(context.Context, *ListMemoriesRequest) (*ListMemoriesResponse, error)
-	// Finds memories by meaning and by words, best first.
+	// Finds memories by meaning and by words, best first. What was superseded is not found.
 	SearchMemories(context.Context, *SearchMemoriesRequest) (*SearchMemoriesResponse, error)
-	// Forgets a memory.
+	// Forgets a memory: it is gone from every list, index and later search. What it superseded stays
+	// superseded.
 	DeleteMemory(context.Context, *DeleteMemoryRequest) (*DeleteMemoryResponse, error)
 	mustEmbedUnimplementedMemoryServiceServer()
 }

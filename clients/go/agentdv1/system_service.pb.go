@@ -215,7 +215,9 @@ type GetInfoResponse struct {
 	// Why commands are not isolated better: what each better tier's probe said.
 	SandboxFaults []string `protobuf:"bytes,15,rep,name=sandbox_faults,json=sandboxFaults,proto3" json:"sandbox_faults,omitempty"`
 	// The MCP servers of the configuration.
-	McpServers    []*McpServer `protobuf:"bytes,16,rep,name=mcp_servers,json=mcpServers,proto3" json:"mcp_servers,omitempty"`
+	McpServers []*McpServer `protobuf:"bytes,16,rep,name=mcp_servers,json=mcpServers,proto3" json:"mcp_servers,omitempty"`
+	// How the memory stands.
+	Memory        *MemoryStatus `protobuf:"bytes,40,opt,name=memory,proto3" json:"memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +364,104 @@ func (x *GetInfoResponse) GetMcpServers() []*McpServer {
 	return nil
 }
 
+func (x *GetInfoResponse) GetMemory() *MemoryStatus {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+// How the memory stands.
+type MemoryStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What holds the vectors, such as `chroma`. Empty when there are none.
+	Store string `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	// What makes the vectors, such as `minilm-l6-v2-int8`.
+	Embedder string `protobuf:"bytes,2,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	// Whether only spellings are compared, and no meanings.
+	Lexical bool `protobuf:"varint,3,opt,name=lexical,proto3" json:"lexical,omitempty"`
+	// The memories that can be found.
+	IndexedCount int64 `protobuf:"varint,4,opt,name=indexed_count,json=indexedCount,proto3" json:"indexed_count,omitempty"`
+	// Those of them that only words find, because their vectors are still to be made.
+	PendingCount int64 `protobuf:"varint,5,opt,name=pending_count,json=pendingCount,proto3" json:"pending_count,omitempty"`
+	// What does not work, for people.
+	Faults        []string `protobuf:"bytes,6,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryStatus) Reset() {
+	*x = MemoryStatus{}
+	mi := &file_agentd_v1_system_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryStatus) ProtoMessage() {}
+
+func (x *MemoryStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_agentd_v1_system_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryStatus.ProtoReflect.Descriptor instead.
+func (*MemoryStatus) Descriptor() ([]byte, []int) {
+	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MemoryStatus) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *MemoryStatus) GetEmbedder() string {
+	if x != nil {
+		return x.Embedder
+	}
+	return ""
+}
+
+func (x *MemoryStatus) GetLexical() bool {
+	if x != nil {
+		return x.Lexical
+	}
+	return false
+}
+
+func (x *MemoryStatus) GetIndexedCount() int64 {
+	if x != nil {
+		return x.IndexedCount
+	}
+	return 0
+}
+
+func (x *MemoryStatus) GetPendingCount() int64 {
+	if x != nil {
+		return x.PendingCount
+	}
+	return 0
+}
+
+func (x *MemoryStatus) GetFaults() []string {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
 // A server that speaks the Model Context Protocol. Its tools are those of the toolset `mcp-{name}`.
 type McpServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -387,7 +487,7 @@ type McpServer struct {
 
 func (x *McpServer) Reset() {
 	*x = McpServer{}
-	mi := &file_agentd_v1_system_service_proto_msgTypes[2]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +499,7 @@ func (x *McpServer) String() string {
 func (*McpServer) ProtoMessage() {}
 
 func (x *McpServer) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_system_service_proto_msgTypes[2]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +512,7 @@ func (x *McpServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use McpServer.ProtoReflect.Descriptor instead.
 func (*McpServer) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{2}
+	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *McpServer) GetName() string {
@@ -488,7 +588,7 @@ type ModelInfo struct {
 
 func (x *ModelInfo) Reset() {
 	*x = ModelInfo{}
-	mi := &file_agentd_v1_system_service_proto_msgTypes[3]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +600,7 @@ func (x *ModelInfo) String() string {
 func (*ModelInfo) ProtoMessage() {}
 
 func (x *ModelInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_system_service_proto_msgTypes[3]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +613,7 @@ func (x *ModelInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelInfo.ProtoReflect.Descriptor instead.
 func (*ModelInfo) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{3}
+	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ModelInfo) GetName() string {
@@ -555,7 +655,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_agentd_v1_system_service_proto_msgTypes[4]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +667,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_system_service_proto_msgTypes[4]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +680,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{4}
+	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DrainRequest) GetTimeout() *durationpb.Duration {
@@ -601,7 +701,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_agentd_v1_system_service_proto_msgTypes[5]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +713,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentd_v1_system_service_proto_msgTypes[5]
+	mi := &file_agentd_v1_system_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +726,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{5}
+	return file_agentd_v1_system_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DrainResponse) GetComplete() bool {
@@ -641,7 +741,7 @@ var File_agentd_v1_system_service_proto protoreflect.FileDescriptor
 const file_agentd_v1_system_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1eagentd/v1/system_service.proto\x12\tagentd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xc4\x06\n" +
+	"\x0eGetInfoRequest\"\xf5\x06\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -662,10 +762,18 @@ const file_agentd_v1_system_service_proto_rawDesc = "" +
 	"\x0elease_duration\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x12%\n" +
 	"\x0esandbox_faults\x18\x0f \x03(\tR\rsandboxFaults\x125\n" +
 	"\vmcp_servers\x18\x10 \x03(\v2\x14.agentd.v1.McpServerR\n" +
-	"mcpServers\x1aB\n" +
+	"mcpServers\x12/\n" +
+	"\x06memory\x18( \x01(\v2\x17.agentd.v1.MemoryStatusR\x06memory\x1aB\n" +
 	"\x14RuntimeVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf8\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbc\x01\n" +
+	"\fMemoryStatus\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1a\n" +
+	"\bembedder\x18\x02 \x01(\tR\bembedder\x12\x18\n" +
+	"\alexical\x18\x03 \x01(\bR\alexical\x12#\n" +
+	"\rindexed_count\x18\x04 \x01(\x03R\findexedCount\x12#\n" +
+	"\rpending_count\x18\x05 \x01(\x03R\fpendingCount\x12\x16\n" +
+	"\x06faults\x18\x06 \x03(\tR\x06faults\"\xf8\x01\n" +
 	"\tMcpServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.agentd.v1.McpServerStateR\x05state\x12\x16\n" +
@@ -715,38 +823,40 @@ func file_agentd_v1_system_service_proto_rawDescGZIP() []byte {
 }
 
 var file_agentd_v1_system_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentd_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_agentd_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_agentd_v1_system_service_proto_goTypes = []any{
 	(McpServerState)(0),           // 0: agentd.v1.McpServerState
 	(SandboxTier)(0),              // 1: agentd.v1.SandboxTier
 	(*GetInfoRequest)(nil),        // 2: agentd.v1.GetInfoRequest
 	(*GetInfoResponse)(nil),       // 3: agentd.v1.GetInfoResponse
-	(*McpServer)(nil),             // 4: agentd.v1.McpServer
-	(*ModelInfo)(nil),             // 5: agentd.v1.ModelInfo
-	(*DrainRequest)(nil),          // 6: agentd.v1.DrainRequest
-	(*DrainResponse)(nil),         // 7: agentd.v1.DrainResponse
-	nil,                           // 8: agentd.v1.GetInfoResponse.RuntimeVersionsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*MemoryStatus)(nil),          // 4: agentd.v1.MemoryStatus
+	(*McpServer)(nil),             // 5: agentd.v1.McpServer
+	(*ModelInfo)(nil),             // 6: agentd.v1.ModelInfo
+	(*DrainRequest)(nil),          // 7: agentd.v1.DrainRequest
+	(*DrainResponse)(nil),         // 8: agentd.v1.DrainResponse
+	nil,                           // 9: agentd.v1.GetInfoResponse.RuntimeVersionsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_agentd_v1_system_service_proto_depIdxs = []int32{
-	9,  // 0: agentd.v1.GetInfoResponse.start_time:type_name -> google.protobuf.Timestamp
-	5,  // 1: agentd.v1.GetInfoResponse.models:type_name -> agentd.v1.ModelInfo
+	10, // 0: agentd.v1.GetInfoResponse.start_time:type_name -> google.protobuf.Timestamp
+	6,  // 1: agentd.v1.GetInfoResponse.models:type_name -> agentd.v1.ModelInfo
 	1,  // 2: agentd.v1.GetInfoResponse.sandbox_tier:type_name -> agentd.v1.SandboxTier
-	8,  // 3: agentd.v1.GetInfoResponse.runtime_versions:type_name -> agentd.v1.GetInfoResponse.RuntimeVersionsEntry
-	10, // 4: agentd.v1.GetInfoResponse.lease_duration:type_name -> google.protobuf.Duration
-	4,  // 5: agentd.v1.GetInfoResponse.mcp_servers:type_name -> agentd.v1.McpServer
-	0,  // 6: agentd.v1.McpServer.state:type_name -> agentd.v1.McpServerState
-	10, // 7: agentd.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 8: agentd.v1.SystemService.GetInfo:input_type -> agentd.v1.GetInfoRequest
-	6,  // 9: agentd.v1.SystemService.Drain:input_type -> agentd.v1.DrainRequest
-	3,  // 10: agentd.v1.SystemService.GetInfo:output_type -> agentd.v1.GetInfoResponse
-	7,  // 11: agentd.v1.SystemService.Drain:output_type -> agentd.v1.DrainResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 3: agentd.v1.GetInfoResponse.runtime_versions:type_name -> agentd.v1.GetInfoResponse.RuntimeVersionsEntry
+	11, // 4: agentd.v1.GetInfoResponse.lease_duration:type_name -> google.protobuf.Duration
+	5,  // 5: agentd.v1.GetInfoResponse.mcp_servers:type_name -> agentd.v1.McpServer
+	4,  // 6: agentd.v1.GetInfoResponse.memory:type_name -> agentd.v1.MemoryStatus
+	0,  // 7: agentd.v1.McpServer.state:type_name -> agentd.v1.McpServerState
+	11, // 8: agentd.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	2,  // 9: agentd.v1.SystemService.GetInfo:input_type -> agentd.v1.GetInfoRequest
+	7,  // 10: agentd.v1.SystemService.Drain:input_type -> agentd.v1.DrainRequest
+	3,  // 11: agentd.v1.SystemService.GetInfo:output_type -> agentd.v1.GetInfoResponse
+	8,  // 12: agentd.v1.SystemService.Drain:output_type -> agentd.v1.DrainResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_agentd_v1_system_service_proto_init() }
@@ -760,7 +870,7 @@ func file_agentd_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentd_v1_system_service_proto_rawDesc), len(file_agentd_v1_system_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,7 +11,10 @@ import pytest
 from agentd.agent.ids import Namespace
 from agentd.context.models.script import parse_script
 from agentd.errors import AgentdError, InvalidRequest, NotFound, Reason
+from agentd.memory.hashing import HashedNgrams
+from agentd.memory.store import Store
 from agentd.runtime.journal.sqlite import SqliteJournal
+from agentd.runtime.memories import MemoryParts
 from agentd.runtime.ports import LocalTool, Workspaces
 from agentd.runtime.runtime import NoWorkspaces, Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy
@@ -19,6 +22,7 @@ from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
 from agentd.services.caller import Caller
 from agentd.services.event_service import EventService
+from agentd.services.memory_service import MemoryService
 from agentd.services.run_service import RunService
 from agentd.services.session_service import SessionService
 from agentd.services.system_service import Info, SystemService
@@ -61,6 +65,7 @@ class House:
     hosts: ToolHostService
     system: SystemService
     approvals: ApprovalService
+    memories: MemoryService
 
     def watch(
         self, request: event_service_pb2.WatchRequest, caller: Caller = CALLER
@@ -95,6 +100,7 @@ async def house(
     """Build a runtime and its services, and run them."""
     clock = SystemClock()
     journal = await SqliteJournal.open(directory, clock)
+    memory = MemoryParts(Store(directory / "memory", chroma=False), HashedNgrams())
     try:
         models = ScriptedModels({"demo": parse_script(script)})
         runtime = Runtime(
@@ -105,8 +111,10 @@ async def house(
                 SystemEntropy(),
                 local_tools,
                 workspaces=workspaces or NoWorkspaces(),
+                memory=memory,
             )
         )
+        assert runtime.memories is not None
         async with runtime.serving():
             yield House(
                 runtime,
@@ -116,10 +124,17 @@ async def house(
                 EventService(runtime.watches),
                 ToolService(runtime.registry, runtime.hosts, runtime.local_tools, no_servers),
                 ToolHostService(runtime.hosting),
-                SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
+                SystemService(
+                    runtime.scheduler,
+                    lambda: info_of(runtime, models),
+                    drain_ms=1000,
+                    memory=runtime.memories.status,
+                ),
                 ApprovalService(runtime.approvals),
+                MemoryService(runtime.memories),
             )
     finally:
+        await memory.close()
         await journal.close()
 
 

@@ -24,6 +24,7 @@ async def test_says_what_it_is(tmp_path: Path) -> None:
             max_request_bytes=4_194_304,
             runtime_versions={"python": "3.11"},
             lease_duration=Duration(seconds=home.runtime.hosts.lease_ms // 1000),
+            memory=pb.MemoryStatus(store="sqlite", embedder="hashed-ngrams", lexical=True),
         )
 
 

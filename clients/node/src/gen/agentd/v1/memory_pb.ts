@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/memory.proto.
  */
 export const file_agentd_v1_memory: GenFile = /*@__PURE__*/
-  fileDesc("ChZhZ2VudGQvdjEvbWVtb3J5LnByb3RvEglhZ2VudGQudjEi5wEKBk1lbW9yeRIMCgRuYW1lGAEgASgJEiMKBGtpbmQYAiABKA4yFS5hZ2VudGQudjEuTWVtb3J5S2luZBINCgVzY29wZRgDIAEoCRIMCgR0ZXh0GAQgASgJEhIKCnNvdXJjZV9ydW4YBSABKAkSFwoPc291cmNlX3JldmlzaW9uGAYgASgDEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqiQEKCk1lbW9yeUtpbmQSGwoXTUVNT1JZX0tJTkRfVU5TUEVDSUZJRUQQABIXChNNRU1PUllfS0lORF9XT1JLSU5HEAESFwoTTUVNT1JZX0tJTkRfRVBJU09ERRACEhQKEE1FTU9SWV9LSU5EX0ZBQ1QQAxIWChJNRU1PUllfS0lORF9MRVNTT04QBEJICg1kZXYuYWdlbnRkLnYxUAFaNWdpdGh1Yi5jb20vYWdlbnRkL2FnZW50ZC9jbGllbnRzL2dvL2FnZW50ZHYxO2FnZW50ZHYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChZhZ2VudGQvdjEvbWVtb3J5LnByb3RvEglhZ2VudGQudjEitgIKBk1lbW9yeRIMCgRuYW1lGAEgASgJEiMKBGtpbmQYAiABKA4yFS5hZ2VudGQudjEuTWVtb3J5S2luZBINCgVzY29wZRgDIAEoCRIMCgR0ZXh0GAQgASgJEhIKCnNvdXJjZV9ydW4YBSABKAkSFwoPc291cmNlX3JldmlzaW9uGAYgASgDEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3VwZXJzZWRlcxgJIAMoCRIVCg1zdXBlcnNlZGVkX2J5GAogASgJEhEKCXVudHJ1c3RlZBgLIAEoCBIPCgdwcml2YXRlGAwgASgIKokBCgpNZW1vcnlLaW5kEhsKF01FTU9SWV9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTTUVNT1JZX0tJTkRfV09SS0lORxABEhcKE01FTU9SWV9LSU5EX0VQSVNPREUQAhIUChBNRU1PUllfS0lORF9GQUNUEAMSFgoSTUVNT1JZX0tJTkRfTEVTU09OEARCSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * One thing remembered.
@@ -77,6 +77,36 @@ export type Memory = Message<"agentd.v1.Memory"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * The memories that this one takes the place of, `memories/{memory}`. They are kept as history and
+   * are not found any more.
+   *
+   * @generated from field: repeated string supersedes = 9;
+   */
+  supersedes: string[];
+
+  /**
+   * The memory that has taken this one's place, `memories/{memory}`, or empty.
+   *
+   * @generated from field: string superseded_by = 10;
+   */
+  supersededBy: string;
+
+  /**
+   * Whether somebody outside may have written it. A run that recalls it has then seen such text.
+   *
+   * @generated from field: bool untrusted = 11;
+   */
+  untrusted: boolean;
+
+  /**
+   * Whether it must not leave without a person's consent. A run that recalls it has then seen
+   * private data.
+   *
+   * @generated from field: bool private = 12;
+   */
+  private: boolean;
 };
 
 /**

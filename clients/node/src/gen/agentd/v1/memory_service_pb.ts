@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Memory } from "./memory_pb.js";
+import type { Memory, MemoryKind } from "./memory_pb.js";
 import { file_agentd_v1_memory } from "./memory_pb.js";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/memory_service.proto.
  */
 export const file_agentd_v1_memory_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hZ2VudGQvdjEvbWVtb3J5X3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJMChNDcmVhdGVNZW1vcnlSZXF1ZXN0EiEKBm1lbW9yeRgBIAEoCzIRLmFnZW50ZC52MS5NZW1vcnkSEgoKcmVxdWVzdF9pZBgCIAEoCSI5ChRDcmVhdGVNZW1vcnlSZXNwb25zZRIhCgZtZW1vcnkYASABKAsyES5hZ2VudGQudjEuTWVtb3J5IiAKEEdldE1lbW9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCSI2ChFHZXRNZW1vcnlSZXNwb25zZRIhCgZtZW1vcnkYASABKAsyES5hZ2VudGQudjEuTWVtb3J5IksKE0xpc3RNZW1vcmllc1JlcXVlc3QSDQoFc2NvcGUYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiVAoUTGlzdE1lbW9yaWVzUmVzcG9uc2USIwoIbWVtb3JpZXMYASADKAsyES5hZ2VudGQudjEuTWVtb3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJcChVTZWFyY2hNZW1vcmllc1JlcXVlc3QSDQoFcXVlcnkYASABKAkSDQoFc2NvcGUYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiWgoWU2VhcmNoTWVtb3JpZXNSZXNwb25zZRInCgdtYXRjaGVzGAEgAygLMhYuYWdlbnRkLnYxLk1lbW9yeU1hdGNoEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI/CgtNZW1vcnlNYXRjaBIhCgZtZW1vcnkYASABKAsyES5hZ2VudGQudjEuTWVtb3J5Eg0KBXNjb3JlGAIgASgBIiMKE0RlbGV0ZU1lbW9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCSIWChREZWxldGVNZW1vcnlSZXNwb25zZTKrBAoNTWVtb3J5U2VydmljZRJoCgxDcmVhdGVNZW1vcnkSHi5hZ2VudGQudjEuQ3JlYXRlTWVtb3J5UmVxdWVzdBofLmFnZW50ZC52MS5DcmVhdGVNZW1vcnlSZXNwb25zZSIXgtPkkwIRIgwvdjEvbWVtb3JpZXM6ASoSZQoJR2V0TWVtb3J5EhsuYWdlbnRkLnYxLkdldE1lbW9yeVJlcXVlc3QaHC5hZ2VudGQudjEuR2V0TWVtb3J5UmVzcG9uc2UiHYLT5JMCFxIVL3YxL3tuYW1lPW1lbW9yaWVzLyp9EmUKDExpc3RNZW1vcmllcxIeLmFnZW50ZC52MS5MaXN0TWVtb3JpZXNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RNZW1vcmllc1Jlc3BvbnNlIhSC0+STAg4SDC92MS9tZW1vcmllcxJyCg5TZWFyY2hNZW1vcmllcxIgLmFnZW50ZC52MS5TZWFyY2hNZW1vcmllc1JlcXVlc3QaIS5hZ2VudGQudjEuU2VhcmNoTWVtb3JpZXNSZXNwb25zZSIbgtPkkwIVEhMvdjEvbWVtb3JpZXM6c2VhcmNoEm4KDERlbGV0ZU1lbW9yeRIeLmFnZW50ZC52MS5EZWxldGVNZW1vcnlSZXF1ZXN0Gh8uYWdlbnRkLnYxLkRlbGV0ZU1lbW9yeVJlc3BvbnNlIh2C0+STAhcqFS92MS97bmFtZT1tZW1vcmllcy8qfUJICg1kZXYuYWdlbnRkLnYxUAFaNWdpdGh1Yi5jb20vYWdlbnRkL2FnZW50ZC9jbGllbnRzL2dvL2FnZW50ZHYxO2FnZW50ZHYxYgZwcm90bzM", [file_agentd_v1_memory, file_google_api_annotations]);
+  fileDesc("Ch5hZ2VudGQvdjEvbWVtb3J5X3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJMChNDcmVhdGVNZW1vcnlSZXF1ZXN0EiEKBm1lbW9yeRgBIAEoCzIRLmFnZW50ZC52MS5NZW1vcnkSEgoKcmVxdWVzdF9pZBgCIAEoCSJKChRDcmVhdGVNZW1vcnlSZXNwb25zZRIhCgZtZW1vcnkYASABKAsyES5hZ2VudGQudjEuTWVtb3J5Eg8KB2V4aXN0ZWQYAiABKAgiIAoQR2V0TWVtb3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJIjYKEUdldE1lbW9yeVJlc3BvbnNlEiEKBm1lbW9yeRgBIAEoCzIRLmFnZW50ZC52MS5NZW1vcnkijQEKE0xpc3RNZW1vcmllc1JlcXVlc3QSDQoFc2NvcGUYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSJAoFa2luZHMYBCADKA4yFS5hZ2VudGQudjEuTWVtb3J5S2luZBIaChJpbmNsdWRlX3N1cGVyc2VkZWQYBSABKAgiVAoUTGlzdE1lbW9yaWVzUmVzcG9uc2USIwoIbWVtb3JpZXMYASADKAsyES5hZ2VudGQudjEuTWVtb3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKCAQoVU2VhcmNoTWVtb3JpZXNSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEg0KBXNjb3BlGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEiQKBWtpbmRzGAUgAygOMhUuYWdlbnRkLnYxLk1lbW9yeUtpbmQiiQEKFlNlYXJjaE1lbW9yaWVzUmVzcG9uc2USJwoHbWF0Y2hlcxgBIAMoCzIWLmFnZW50ZC52MS5NZW1vcnlNYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSLQoGbWV0aG9kGAMgASgLMh0uYWdlbnRkLnYxLk1lbW9yeVNlYXJjaE1ldGhvZCJWChJNZW1vcnlTZWFyY2hNZXRob2QSDQoFc3RvcmUYASABKAkSEAoIZW1iZWRkZXIYAiABKAkSDwoHbGV4aWNhbBgDIAEoCBIOCgZmYXVsdHMYBCADKAkiewoLTWVtb3J5TWF0Y2gSIQoGbWVtb3J5GAEgASgLMhEuYWdlbnRkLnYxLk1lbW9yeRINCgVzY29yZRgCIAEoARITCgt2ZWN0b3JfcmFuaxgDIAEoBRISCgpzaW1pbGFyaXR5GAQgASgBEhEKCXdvcmRfcmFuaxgFIAEoBSIjChNEZWxldGVNZW1vcnlSZXF1ZXN0EgwKBG5hbWUYASABKAkiFgoURGVsZXRlTWVtb3J5UmVzcG9uc2UyqwQKDU1lbW9yeVNlcnZpY2USaAoMQ3JlYXRlTWVtb3J5Eh4uYWdlbnRkLnYxLkNyZWF0ZU1lbW9yeVJlcXVlc3QaHy5hZ2VudGQudjEuQ3JlYXRlTWVtb3J5UmVzcG9uc2UiF4LT5JMCESIML3YxL21lbW9yaWVzOgEqEmUKCUdldE1lbW9yeRIbLmFnZW50ZC52MS5HZXRNZW1vcnlSZXF1ZXN0GhwuYWdlbnRkLnYxLkdldE1lbW9yeVJlc3BvbnNlIh2C0+STAhcSFS92MS97bmFtZT1tZW1vcmllcy8qfRJlCgxMaXN0TWVtb3JpZXMSHi5hZ2VudGQudjEuTGlzdE1lbW9yaWVzUmVxdWVzdBofLmFnZW50ZC52MS5MaXN0TWVtb3JpZXNSZXNwb25zZSIUgtPkkwIOEgwvdjEvbWVtb3JpZXMScgoOU2VhcmNoTWVtb3JpZXMSIC5hZ2VudGQudjEuU2VhcmNoTWVtb3JpZXNSZXF1ZXN0GiEuYWdlbnRkLnYxLlNlYXJjaE1lbW9yaWVzUmVzcG9uc2UiG4LT5JMCFRITL3YxL21lbW9yaWVzOnNlYXJjaBJuCgxEZWxldGVNZW1vcnkSHi5hZ2VudGQudjEuRGVsZXRlTWVtb3J5UmVxdWVzdBofLmFnZW50ZC52MS5EZWxldGVNZW1vcnlSZXNwb25zZSIdgtPkkwIXKhUvdjEve25hbWU9bWVtb3JpZXMvKn1CSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_agentd_v1_memory, file_google_api_annotations]);
 
 /**
  * The request of CreateMemory.
@@ -24,7 +24,9 @@ export const file_agentd_v1_memory_service: GenFile = /*@__PURE__*/
  */
 export type CreateMemoryRequest = Message<"agentd.v1.CreateMemoryRequest"> & {
   /**
-   * The memory to create.
+   * The memory to create. Without a name, the daemon makes one; without a scope, it is `shared`;
+   * without an expiry, a working memory has the daemon's default. Its times of creation, its
+   * revision and what superseded it are the daemon's to say.
    *
    * @generated from field: agentd.v1.Memory memory = 1;
    */
@@ -58,6 +60,13 @@ export type CreateMemoryResponse = Message<"agentd.v1.CreateMemoryResponse"> & {
    * @generated from field: agentd.v1.Memory memory = 1;
    */
   memory?: Memory | undefined;
+
+  /**
+   * Whether it existed already, and nothing was stored.
+   *
+   * @generated from field: bool existed = 2;
+   */
+  existed: boolean;
 };
 
 /**
@@ -135,6 +144,20 @@ export type ListMemoriesRequest = Message<"agentd.v1.ListMemoriesRequest"> & {
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Memories of these kinds. Empty means any.
+   *
+   * @generated from field: repeated agentd.v1.MemoryKind kinds = 4;
+   */
+  kinds: MemoryKind[];
+
+  /**
+   * Whether to list what was superseded too.
+   *
+   * @generated from field: bool include_superseded = 5;
+   */
+  includeSuperseded: boolean;
 };
 
 /**
@@ -179,7 +202,7 @@ export const ListMemoriesResponseSchema: GenMessage<ListMemoriesResponse> = /*@_
  */
 export type SearchMemoriesRequest = Message<"agentd.v1.SearchMemoriesRequest"> & {
   /**
-   * What to look for.
+   * What to look for, at most 32 KiB.
    *
    * @generated from field: string query = 1;
    */
@@ -205,6 +228,13 @@ export type SearchMemoriesRequest = Message<"agentd.v1.SearchMemoriesRequest"> &
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Memories of these kinds. Empty means any.
+   *
+   * @generated from field: repeated agentd.v1.MemoryKind kinds = 5;
+   */
+  kinds: MemoryKind[];
 };
 
 /**
@@ -233,6 +263,13 @@ export type SearchMemoriesResponse = Message<"agentd.v1.SearchMemoriesResponse">
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How it was searched.
+   *
+   * @generated from field: agentd.v1.MemorySearchMethod method = 3;
+   */
+  method?: MemorySearchMethod | undefined;
 };
 
 /**
@@ -241,6 +278,48 @@ export type SearchMemoriesResponse = Message<"agentd.v1.SearchMemoriesResponse">
  */
 export const SearchMemoriesResponseSchema: GenMessage<SearchMemoriesResponse> = /*@__PURE__*/
   messageDesc(file_agentd_v1_memory_service, 7);
+
+/**
+ * How memories were searched.
+ *
+ * @generated from message agentd.v1.MemorySearchMethod
+ */
+export type MemorySearchMethod = Message<"agentd.v1.MemorySearchMethod"> & {
+  /**
+   * What holds the vectors, such as `chroma`. Empty when only words were compared.
+   *
+   * @generated from field: string store = 1;
+   */
+  store: string;
+
+  /**
+   * What made the vectors, such as `minilm-l6-v2-int8`.
+   *
+   * @generated from field: string embedder = 2;
+   */
+  embedder: string;
+
+  /**
+   * Whether only spellings were compared, and no meanings.
+   *
+   * @generated from field: bool lexical = 3;
+   */
+  lexical: boolean;
+
+  /**
+   * What did not work, for people. Each made the answer poorer, and none made it wrong.
+   *
+   * @generated from field: repeated string faults = 4;
+   */
+  faults: string[];
+};
+
+/**
+ * Describes the message agentd.v1.MemorySearchMethod.
+ * Use `create(MemorySearchMethodSchema)` to create a new message.
+ */
+export const MemorySearchMethodSchema: GenMessage<MemorySearchMethod> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_memory_service, 8);
 
 /**
  * A memory that was found.
@@ -256,11 +335,32 @@ export type MemoryMatch = Message<"agentd.v1.MemoryMatch"> & {
   memory?: Memory | undefined;
 
   /**
-   * How well it fits, 0 to 1.
+   * How well it fits, 0 to 1; comparable within one answer only.
    *
    * @generated from field: double score = 2;
    */
   score: number;
+
+  /**
+   * Its place among the vectors nearest to the query's, from 1. 0 means that it is not among them.
+   *
+   * @generated from field: int32 vector_rank = 3;
+   */
+  vectorRank: number;
+
+  /**
+   * The cosine between its vector and the query's, when it has such a place.
+   *
+   * @generated from field: double similarity = 4;
+   */
+  similarity: number;
+
+  /**
+   * Its place among the memories that share words with the query, from 1. 0 means that it does not.
+   *
+   * @generated from field: int32 word_rank = 5;
+   */
+  wordRank: number;
 };
 
 /**
@@ -268,7 +368,7 @@ export type MemoryMatch = Message<"agentd.v1.MemoryMatch"> & {
  * Use `create(MemoryMatchSchema)` to create a new message.
  */
 export const MemoryMatchSchema: GenMessage<MemoryMatch> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_memory_service, 8);
+  messageDesc(file_agentd_v1_memory_service, 9);
 
 /**
  * The request of DeleteMemory.
@@ -289,7 +389,7 @@ export type DeleteMemoryRequest = Message<"agentd.v1.DeleteMemoryRequest"> & {
  * Use `create(DeleteMemoryRequestSchema)` to create a new message.
  */
 export const DeleteMemoryRequestSchema: GenMessage<DeleteMemoryRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_memory_service, 9);
+  messageDesc(file_agentd_v1_memory_service, 10);
 
 /**
  * The answer of DeleteMemory.
@@ -304,7 +404,7 @@ export type DeleteMemoryResponse = Message<"agentd.v1.DeleteMemoryResponse"> & {
  * Use `create(DeleteMemoryResponseSchema)` to create a new message.
  */
 export const DeleteMemoryResponseSchema: GenMessage<DeleteMemoryResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_memory_service, 10);
+  messageDesc(file_agentd_v1_memory_service, 11);
 
 /**
  * Manages memories.
@@ -313,7 +413,9 @@ export const DeleteMemoryResponseSchema: GenMessage<DeleteMemoryResponse> = /*@_
  */
 export const MemoryService: GenService<{
   /**
-   * Remembers something.
+   * Remembers something. A fact or lesson that its scope has already, but for case, articles and
+   * punctuation, is not stored again: the answer is the one that exists. What is superseded is
+   * marked in the same transaction.
    *
    * @generated from rpc agentd.v1.MemoryService.CreateMemory
    */
@@ -343,7 +445,7 @@ export const MemoryService: GenService<{
     output: typeof ListMemoriesResponseSchema;
   },
   /**
-   * Finds memories by meaning and by words, best first.
+   * Finds memories by meaning and by words, best first. What was superseded is not found.
    *
    * @generated from rpc agentd.v1.MemoryService.SearchMemories
    */
@@ -353,7 +455,8 @@ export const MemoryService: GenService<{
     output: typeof SearchMemoriesResponseSchema;
   },
   /**
-   * Forgets a memory.
+   * Forgets a memory: it is gone from every list, index and later search. What it superseded stays
+   * superseded.
    *
    * @generated from rpc agentd.v1.MemoryService.DeleteMemory
    */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/system_service.proto.
  */
 export const file_agentd_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hZ2VudGQvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSIQCg5HZXRJbmZvUmVxdWVzdCLeBAoPR2V0SW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YAyABKAMSFwoPb2xkZXN0X3JldmlzaW9uGAQgASgDEhwKFHVuZmluaXNoZWRfcnVuX2NvdW50GAUgASgDEiQKBm1vZGVscxgGIAMoCzIULmFnZW50ZC52MS5Nb2RlbEluZm8SFQoNZGVmYXVsdF9tb2RlbBgHIAEoCRIsCgxzYW5kYm94X3RpZXIYCCABKA4yFi5hZ2VudGQudjEuU2FuZGJveFRpZXISEAoIZHJhaW5pbmcYCSABKAgSEgoKcHJvY2Vzc19pZBgKIAEoAxIcChRjb25uZWN0ZWRfaG9zdF9jb3VudBgLIAEoAxIZChFtYXhfcmVxdWVzdF9ieXRlcxgMIAEoAxJJChBydW50aW1lX3ZlcnNpb25zGA0gAygLMi8uYWdlbnRkLnYxLkdldEluZm9SZXNwb25zZS5SdW50aW1lVmVyc2lvbnNFbnRyeRIxCg5sZWFzZV9kdXJhdGlvbhgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5zYW5kYm94X2ZhdWx0cxgPIAMoCRIpCgttY3Bfc2VydmVycxgQIAMoCzIULmFnZW50ZC52MS5NY3BTZXJ2ZXIaNgoUUnVudGltZVZlcnNpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKwAQoJTWNwU2VydmVyEgwKBG5hbWUYASABKAkSKAoFc3RhdGUYAiABKA4yGS5hZ2VudGQudjEuTWNwU2VydmVyU3RhdGUSDgoGcmVhc29uGAMgASgJEg4KBmRpZ2VzdBgEIAEoCRIWCg5vZmZlcmVkX2RpZ2VzdBgFIAEoCRIPCgdjaGFuZ2VzGAYgAygJEhIKCnRvb2xfY291bnQYByABKAUSDgoGZmF1bHRzGAggAygJIlAKCU1vZGVsSW5mbxIMCgRuYW1lGAEgASgJEhYKDmNvbnRleHRfdG9rZW5zGAIgASgDEg0KBXJlYWR5GAMgASgIEg4KBmRldGFpbBgEIAEoCSI6CgxEcmFpblJlcXVlc3QSKgoHdGltZW91dBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIhCg1EcmFpblJlc3BvbnNlEhAKCGNvbXBsZXRlGAEgASgIKq4BCg5NY3BTZXJ2ZXJTdGF0ZRIgChxNQ1BfU0VSVkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASHwobTUNQX1NFUlZFUl9TVEFURV9DT05ORUNUSU5HEAESHgoaTUNQX1NFUlZFUl9TVEFURV9DT05ORUNURUQQAhIbChdNQ1BfU0VSVkVSX1NUQVRFX1BBVVNFRBADEhwKGE1DUF9TRVJWRVJfU1RBVEVfRkFJTElORxAEKnoKC1NhbmRib3hUaWVyEhwKGFNBTkRCT1hfVElFUl9VTlNQRUNJRklFRBAAEhUKEVNBTkRCT1hfVElFUl9OT05FEAESGQoVU0FOREJPWF9USUVSX0xBTkRMT0NLEAISGwoXU0FOREJPWF9USUVSX0JVQkJMRVdSQVAQAzK1AQoNU3lzdGVtU2VydmljZRJSCgdHZXRJbmZvEhkuYWdlbnRkLnYxLkdldEluZm9SZXF1ZXN0GhouYWdlbnRkLnYxLkdldEluZm9SZXNwb25zZSIQgtPkkwIKEggvdjEvaW5mbxJQCgVEcmFpbhIXLmFnZW50ZC52MS5EcmFpblJlcXVlc3QaGC5hZ2VudGQudjEuRHJhaW5SZXNwb25zZSIUgtPkkwIOIgkvdjE6ZHJhaW46ASpCSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hZ2VudGQvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSIQCg5HZXRJbmZvUmVxdWVzdCKHBQoPR2V0SW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YAyABKAMSFwoPb2xkZXN0X3JldmlzaW9uGAQgASgDEhwKFHVuZmluaXNoZWRfcnVuX2NvdW50GAUgASgDEiQKBm1vZGVscxgGIAMoCzIULmFnZW50ZC52MS5Nb2RlbEluZm8SFQoNZGVmYXVsdF9tb2RlbBgHIAEoCRIsCgxzYW5kYm94X3RpZXIYCCABKA4yFi5hZ2VudGQudjEuU2FuZGJveFRpZXISEAoIZHJhaW5pbmcYCSABKAgSEgoKcHJvY2Vzc19pZBgKIAEoAxIcChRjb25uZWN0ZWRfaG9zdF9jb3VudBgLIAEoAxIZChFtYXhfcmVxdWVzdF9ieXRlcxgMIAEoAxJJChBydW50aW1lX3ZlcnNpb25zGA0gAygLMi8uYWdlbnRkLnYxLkdldEluZm9SZXNwb25zZS5SdW50aW1lVmVyc2lvbnNFbnRyeRIxCg5sZWFzZV9kdXJhdGlvbhgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5zYW5kYm94X2ZhdWx0cxgPIAMoCRIpCgttY3Bfc2VydmVycxgQIAMoCzIULmFnZW50ZC52MS5NY3BTZXJ2ZXISJwoGbWVtb3J5GCggASgLMhcuYWdlbnRkLnYxLk1lbW9yeVN0YXR1cxo2ChRSdW50aW1lVmVyc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KDE1lbW9yeVN0YXR1cxINCgVzdG9yZRgBIAEoCRIQCghlbWJlZGRlchgCIAEoCRIPCgdsZXhpY2FsGAMgASgIEhUKDWluZGV4ZWRfY291bnQYBCABKAMSFQoNcGVuZGluZ19jb3VudBgFIAEoAxIOCgZmYXVsdHMYBiADKAkisAEKCU1jcFNlcnZlchIMCgRuYW1lGAEgASgJEigKBXN0YXRlGAIgASgOMhkuYWdlbnRkLnYxLk1jcFNlcnZlclN0YXRlEg4KBnJlYXNvbhgDIAEoCRIOCgZkaWdlc3QYBCABKAkSFgoOb2ZmZXJlZF9kaWdlc3QYBSABKAkSDwoHY2hhbmdlcxgGIAMoCRISCgp0b29sX2NvdW50GAcgASgFEg4KBmZhdWx0cxgIIAMoCSJQCglNb2RlbEluZm8SDAoEbmFtZRgBIAEoCRIWCg5jb250ZXh0X3Rva2VucxgCIAEoAxINCgVyZWFkeRgDIAEoCBIOCgZkZXRhaWwYBCABKAkiOgoMRHJhaW5SZXF1ZXN0EioKB3RpbWVvdXQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iIQoNRHJhaW5SZXNwb25zZRIQCghjb21wbGV0ZRgBIAEoCCquAQoOTWNwU2VydmVyU3RhdGUSIAocTUNQX1NFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEh8KG01DUF9TRVJWRVJfU1RBVEVfQ09OTkVDVElORxABEh4KGk1DUF9TRVJWRVJfU1RBVEVfQ09OTkVDVEVEEAISGwoXTUNQX1NFUlZFUl9TVEFURV9QQVVTRUQQAxIcChhNQ1BfU0VSVkVSX1NUQVRFX0ZBSUxJTkcQBCp6CgtTYW5kYm94VGllchIcChhTQU5EQk9YX1RJRVJfVU5TUEVDSUZJRUQQABIVChFTQU5EQk9YX1RJRVJfTk9ORRABEhkKFVNBTkRCT1hfVElFUl9MQU5ETE9DSxACEhsKF1NBTkRCT1hfVElFUl9CVUJCTEVXUkFQEAMytQEKDVN5c3RlbVNlcnZpY2USUgoHR2V0SW5mbxIZLmFnZW50ZC52MS5HZXRJbmZvUmVxdWVzdBoaLmFnZW50ZC52MS5HZXRJbmZvUmVzcG9uc2UiEILT5JMCChIIL3YxL2luZm8SUAoFRHJhaW4SFy5hZ2VudGQudjEuRHJhaW5SZXF1ZXN0GhguYWdlbnRkLnYxLkRyYWluUmVzcG9uc2UiFILT5JMCDiIJL3YxOmRyYWluOgEqQkgKDWRldi5hZ2VudGQudjFQAVo1Z2l0aHViLmNvbS9hZ2VudGQvYWdlbnRkL2NsaWVudHMvZ28vYWdlbnRkdjE7YWdlbnRkdjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The request of GetInfo.
@@ -149,6 +149,13 @@ export type GetInfoResponse = Message<"agentd.v1.GetInfoResponse"> & {
    * @generated from field: repeated agentd.v1.McpServer mcp_servers = 16;
    */
   mcpServers: McpServer[];
+
+  /**
+   * How the memory stands.
+   *
+   * @generated from field: agentd.v1.MemoryStatus memory = 40;
+   */
+  memory?: MemoryStatus | undefined;
 };
 
 /**
@@ -157,6 +164,62 @@ export type GetInfoResponse = Message<"agentd.v1.GetInfoResponse"> & {
  */
 export const GetInfoResponseSchema: GenMessage<GetInfoResponse> = /*@__PURE__*/
   messageDesc(file_agentd_v1_system_service, 1);
+
+/**
+ * How the memory stands.
+ *
+ * @generated from message agentd.v1.MemoryStatus
+ */
+export type MemoryStatus = Message<"agentd.v1.MemoryStatus"> & {
+  /**
+   * What holds the vectors, such as `chroma`. Empty when there are none.
+   *
+   * @generated from field: string store = 1;
+   */
+  store: string;
+
+  /**
+   * What makes the vectors, such as `minilm-l6-v2-int8`.
+   *
+   * @generated from field: string embedder = 2;
+   */
+  embedder: string;
+
+  /**
+   * Whether only spellings are compared, and no meanings.
+   *
+   * @generated from field: bool lexical = 3;
+   */
+  lexical: boolean;
+
+  /**
+   * The memories that can be found.
+   *
+   * @generated from field: int64 indexed_count = 4;
+   */
+  indexedCount: bigint;
+
+  /**
+   * Those of them that only words find, because their vectors are still to be made.
+   *
+   * @generated from field: int64 pending_count = 5;
+   */
+  pendingCount: bigint;
+
+  /**
+   * What does not work, for people.
+   *
+   * @generated from field: repeated string faults = 6;
+   */
+  faults: string[];
+};
+
+/**
+ * Describes the message agentd.v1.MemoryStatus.
+ * Use `create(MemoryStatusSchema)` to create a new message.
+ */
+export const MemoryStatusSchema: GenMessage<MemoryStatus> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_system_service, 2);
 
 /**
  * A server that speaks the Model Context Protocol. Its tools are those of the toolset `mcp-{name}`.
@@ -226,7 +289,7 @@ export type McpServer = Message<"agentd.v1.McpServer"> & {
  * Use `create(McpServerSchema)` to create a new message.
  */
 export const McpServerSchema: GenMessage<McpServer> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_system_service, 2);
+  messageDesc(file_agentd_v1_system_service, 3);
 
 /**
  * A model.
@@ -268,7 +331,7 @@ export type ModelInfo = Message<"agentd.v1.ModelInfo"> & {
  * Use `create(ModelInfoSchema)` to create a new message.
  */
 export const ModelInfoSchema: GenMessage<ModelInfo> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_system_service, 3);
+  messageDesc(file_agentd_v1_system_service, 4);
 
 /**
  * The request of Drain.
@@ -289,7 +352,7 @@ export type DrainRequest = Message<"agentd.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_system_service, 4);
+  messageDesc(file_agentd_v1_system_service, 5);
 
 /**
  * The answer of Drain.
@@ -310,7 +373,7 @@ export type DrainResponse = Message<"agentd.v1.DrainResponse"> & {
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_system_service, 5);
+  messageDesc(file_agentd_v1_system_service, 6);
 
 /**
  * How an MCP server is doing. The list may grow.

@@ -1,0 +1,1 @@
+"""What finds memories again: embedders, vectors, words, and how their answers are joined."""
