@@ -43,6 +43,7 @@ from agentd.config.sources import (
     rows,
     sample,
 )
+from agentd.config.supervisor import Supervisor, read_supervisor
 from agentd.config.tools import Sandbox, SecretSection, Tools
 
 SYSTEM_FILE = Path("/etc/agentd/agentd.toml")
@@ -255,20 +256,6 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Supervisor:
-    """What systemd tells the process, which no key sets."""
-
-    notify_socket: str = ""
-    """Where to say that the daemon is ready. Empty means that nobody listens."""
-    watchdog_s: float = 0.0
-    """How soon a silent daemon is given up. 0 means never."""
-    socket_count: int = 0
-    """How many listening sockets were passed, from file descriptor 3 on."""
-    credentials: str = ""
-    """The folder of the unit's credentials. Empty means that it has none."""
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration."""
 
@@ -347,7 +334,7 @@ def load(
         config,
         models=models,
         secrets=_with_values(config.secrets, variables),
-        supervisor=_supervisor(variables),
+        supervisor=read_supervisor(variables),
         origins=origins,
     )
     _check(config)
@@ -455,18 +442,6 @@ def _with_values(
         )
         for name, secret in secrets.items()
     }
-
-
-def _supervisor(environ: Mapping[str, str]) -> Supervisor:
-    """Return what is meant for this process, and not for one that it descends from."""
-    own = str(os.getpid())
-    watched = environ.get("WATCHDOG_PID", own) == own
-    return Supervisor(
-        notify_socket=environ.get("NOTIFY_SOCKET", ""),
-        watchdog_s=int(environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0.0,
-        credentials=environ.get("CREDENTIALS_DIRECTORY", ""),
-        socket_count=int(environ.get("LISTEN_FDS", "0")) if environ.get("LISTEN_PID") == own else 0,
-    )
 
 
 def _check(config: Config) -> None:

@@ -13,8 +13,8 @@ SLOW = pytest.mark.timeout(600)
 
 
 def model_directory(config: pytest.Config, *names: str) -> Path:
-    """Return a folder with the files of models, `smollm2` for none. Without an index the test is skipped, except where
-    tests are to be complete."""
+    """Return a folder with the files of models, `smollm2` for none. Without an index the test is
+    skipped, except where tests are to be complete."""
     assert config.cache is not None
     directory = Path(config.cache.mkdir("models"))
     try:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.agent.budget import Budget, Prices
-from agentd.config import SYSTEM_SOCKET, Config, Supervisor, default_toml, load
+from agentd.config import SYSTEM_SOCKET, Config, default_toml, load
 from agentd.config.sources import literal
+from agentd.config.supervisor import Supervisor
 from agentd.config.toml_lines import key_lines
 from agentd.errors import InvalidRequest, Reason
 
