@@ -14,20 +14,13 @@ from agentd.agent.effects import (
     StopCall,
     Wait,
 )
-from agentd.agent.events import FailureReason, RunFailure, RunStarted, RunState, WaitReason
+from agentd.agent.events import RunFailure, RunStarted, RunState, WaitReason
 from agentd.agent.message import Purpose
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.protocol.approvals import granted
-
-_LIMITS = {
-    Limit.TURNS: FailureReason.BUDGET_TURNS,
-    Limit.TOKENS: FailureReason.BUDGET_TOKENS,
-    Limit.COST: FailureReason.BUDGET_COST,
-    Limit.TOOL_CALLS: FailureReason.BUDGET_TOOL_CALLS,
-    Limit.WALL_TIME: FailureReason.BUDGET_WALL_TIME,
-}
+from agentd.protocol.lifecycle.deciding import LIMITS, Direct, decide_lifecycle
 
 
 def decide(state: State) -> tuple[Effect, ...]:
@@ -35,6 +28,8 @@ def decide(state: State) -> tuple[Effect, ...]:
     nothing. An effect that is no longer listed is to be stopped."""
     if state.run.ended or not state.created:
         return ()
+    if state.lifecycle is not None:
+        return decide_lifecycle(state, Direct(_serve_calls, _in_progress, _wind_down))
     if state.stopping:
         return _wind_down(state)
     if state.run is RunState.PAUSED:
@@ -62,7 +57,7 @@ def _next_request(state: State, started: RunStarted) -> Effect:
     )
     if isinstance(reservation, Limit):
         message = f"the budget's {reservation.value} is used up"
-        return End("end", RunState.FAILED, "", RunFailure(_LIMITS[reservation], message))
+        return End("end", RunState.FAILED, "", RunFailure(LIMITS[reservation], message))
     attempt = state.attempt + 1
     return AskModel(
         key=f"turn-{state.turn}.{attempt}",

@@ -59,10 +59,8 @@ from agentd.agent.message import ModelErrorKind, StopReason
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState
 from agentd.protocol.approvals import brought, evolve_approval
-from agentd.protocol.folding import IllegalEvent, at_work, changed, with_call
-
-BYTES_PER_TOKEN = 4
-"""How the input of a request is estimated before its provider has counted it."""
+from agentd.protocol.folding import IllegalEvent, at_work, changed, estimate_tokens, with_call
+from agentd.protocol.lifecycle.folding import begin, evolve_lifecycle
 
 MESSAGES_SEEN = 64
 """How many request ids of messages a state remembers."""
@@ -84,6 +82,8 @@ def evolve(state: State, event: Event) -> State:
         raise IllegalEvent(state, event, "the run has ended")
     if not state.created and not isinstance(event, RunCreated):
         raise IllegalEvent(state, event, "the run was never created")
+    if state.lifecycle is not None:
+        return evolve_lifecycle(state, event, evolve)
     match event:
         case ModelRequested() | ModelReplied() | ModelFailed() | ModelLost():
             return _evolve_model(state, event)
@@ -95,22 +95,26 @@ def evolve(state: State, event: Event) -> State:
             return _message_posted(state, event)
         case CallEvidenceKept():
             return replace(state, evidence=state.evidence + 1)
-        case _:
+        case (
+            RunCreated()
+            | RunStarted()
+            | RunWaiting()
+            | RunPaused()
+            | RunResumed()
+            | RunCancelling()
+            | RunEnded()
+        ):
             return _evolve_run(state, event)
-
-
-def estimate_tokens(size_bytes: int) -> int:
-    """Return a cautious estimate of the tokens of some text."""
-    return size_bytes // BYTES_PER_TOKEN + 1
+        case _:
+            raise IllegalEvent(state, event, "the run is not of the protocol `lifecycle`")
 
 
 def interrupted(state: State) -> tuple[Event, ...]:
     """List the facts that a restart has to record: what was in progress inside the daemon's own
     process has no outcome that anybody knows. Calls leased to hosts are not interrupted."""
-    facts: list[Event] = []
-    if state.in_flight:
-        flight = state.in_flight
-        facts.append(ModelLost(flight.turn, flight.attempt, "the daemon stopped"))
+    facts: list[Event] = [
+        ModelLost(flight.turn, flight.attempt, "the daemon stopped") for flight in state.flights
+    ]
     for call in state.calls:
         if call.host != LOCAL_HOST:
             continue
@@ -164,6 +168,7 @@ def _evolve_run(
                 context_tokens=tokens,
                 labels=event.labels,
                 grants=event.grants,
+                lifecycle=begin(event.lifecycle) if event.lifecycle else None,
             )
         case RunWaiting():
             if state.run not in (RunState.RUNNING, RunState.WAITING):
@@ -253,6 +258,7 @@ def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) ->
             seen=call.seen,
             labels=call.labels,
             arguments_sha256=call.arguments_sha256,
+            simulate=call.simulate,
         )
         for call in event.calls
     )

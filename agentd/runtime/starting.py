@@ -14,7 +14,8 @@ from agentd.agent.spec import Agent, RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
-from agentd.protocol.machine import estimate_tokens, evolve
+from agentd.protocol.folding import estimate_tokens
+from agentd.protocol.machine import evolve
 from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
