@@ -196,7 +196,7 @@ class Daemon:
         return {
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
-            "RunService": RunService(runtime.engine, runtime.reading),
+            "RunService": RunService(runtime.engine, runtime.reading, runtime.tasks),
             "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
             "ToolService": ToolService(runtime.registry, runtime.hosts, runtime.local_tools),

@@ -294,7 +294,7 @@ def check_transcript(entries: Sequence[Entry], earlier: Iterable[Message] = ()) 
     for entry in entries:
         transcript.add(entry.event)
         if isinstance(entry.event, ModelRequested):
-            check_messages(transcript.messages)
+            check_messages(transcript.of(entry.event.thread).messages)
 
 
 def check_messages(messages: Sequence[Message]) -> None:

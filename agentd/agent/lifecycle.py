@@ -7,6 +7,7 @@ import msgspec
 
 from agentd.agent.budget import FREE, Prices
 from agentd.agent.message import Purpose
+from agentd.agent.permission import NO_LABELS, Labels
 from agentd.agent.tool import EffectClass
 
 TaskId = NewType("TaskId", str)
@@ -102,11 +103,21 @@ class Judged(msgspec.Struct, frozen=True, tag="feedback"):
     """What the next attempt is told, or what a person is asked."""
 
 
+class NewMemory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that a run has learned."""
+
+    kind: str
+    """`episode`, `fact` or `lesson`."""
+    text: str
+    replaces: str = ""
+    """The name of a memory that it contradicts, and that holds no more."""
+
+
 class Learned(msgspec.Struct, frozen=True, tag="memory"):
     """What a run is remembered by."""
 
     episode: str = ""
-    facts: tuple[str, ...] = ()
+    facts: tuple[NewMemory, ...] = ()
 
 
 class Reflected(msgspec.Struct, frozen=True, tag="reflection"):
@@ -130,14 +141,8 @@ class RecalledMemory(msgspec.Struct, frozen=True):
     text: str
     why: str = ""
     """Why it was chosen, for people."""
-
-
-class NewMemory(msgspec.Struct, frozen=True):
-    """Something that a run has learned."""
-
-    kind: str
-    """`episode`, `fact` or `lesson`."""
-    text: str
+    labels: Labels = NO_LABELS
+    """What telling it brings into the run."""
 
 
 class RoutedModel(msgspec.Struct, frozen=True):

@@ -43,6 +43,11 @@ class Agent(msgspec.Struct, frozen=True):
     """Its rules; empty means the default ones."""
     grants: tuple[Grant, ...] = ()
     """What people have allowed its calls for good."""
+    fallbacks: Mapping[Purpose, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """The models of each purpose that follow the first while it stays down."""
+    phase_prompts: Mapping[Purpose, str] = msgspec.field(default_factory=dict)
+    """Its own prompts for phases."""
+    require_plan_approval: bool = False
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_time_ms: int = 0
     update_time_ms: int = 0
@@ -69,3 +74,5 @@ class RunSpec(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     parent: RunId | None = None
     create_time_ms: int = 0
+    simulate_only: bool = False
+    """Whether it ends once its plan was simulated."""

@@ -21,7 +21,8 @@ from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
-from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models
+from agentd.runtime.minding import Minding, NoMemory
+from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Remembering
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
 from agentd.runtime.redacting import Redact
@@ -29,6 +30,7 @@ from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
 from agentd.runtime.surroundings import Surroundings
+from agentd.runtime.tasking import Tasks
 from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
 from agentd.tools.permissions import judge
@@ -74,6 +76,8 @@ class Outside(msgspec.Struct, frozen=True):
     arrives: the points at which the crash tests kill."""
     workspace: Callable[[RunIdentity], str] = no_workspace
     """Returns the absolute path of a run's folder; empty when it has none."""
+    memory: Remembering | None = None
+    """What runs know of earlier work; None for nothing."""
 
 
 class Runtime:
@@ -135,6 +139,7 @@ class Runtime:
             scheduler=self.scheduler,
             reading=self.reading,
         )
+        self.tasks = Tasks(journal, self.reading, self.scheduler)
         self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
         self.local_tools.wake = self.scheduler.wake
@@ -187,6 +192,7 @@ class Runtime:
             timers.wake_at,
             timers.stop_at,
             self.local_tools,
+            Minding(outside.memory or NoMemory()),
             outside.redact,
             outside.boundary,
         )

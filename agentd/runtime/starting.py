@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from agentd.agent.budget import Budget
-from agentd.agent.events import GrantedTool, RunStarted
+from agentd.agent.events import RunStarted
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, SessionId
+from agentd.agent.lifecycle import Terms
 from agentd.agent.message import Message, ModelInfo, Purpose
 from agentd.agent.permission import NO_LABELS, Labels, Layer
 from agentd.agent.run import Run, RunView
-from agentd.agent.spec import Agent, RunSpec
+from agentd.agent.spec import Agent, ProtocolKind, RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
@@ -21,7 +22,8 @@ from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery
 from agentd.runtime.redacting import Redact
-from agentd.tools.registry import Registry, digest_of
+from agentd.runtime.terms import grant, routes_of, terms_of
+from agentd.tools.registry import Registry
 
 CONVERSATIONS = 64
 """Conversations that are kept at hand."""
@@ -53,6 +55,7 @@ class NewRun(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     budget: Budget = Budget()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    simulate_only: bool = False
 
 
 class Starting:
@@ -86,6 +89,10 @@ class Starting:
         """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
         ready; return the model that would answer."""
         info = self._models.resolve(model or agent.models.get(Purpose.EXECUTION, ""))
+        if agent.protocol is ProtocolKind.LIFECYCLE:
+            for names in routes_of(agent, model).values():
+                for name in names:
+                    self._models.resolve(name)
         self._registry.match(agent.namespace, (*agent.tools, *patterns))
         return info
 
@@ -112,6 +119,7 @@ class Starting:
             tools=request.tools,
             annotations=request.annotations,
             create_time_ms=now,
+            simulate_only=request.simulate_only,
         )
         return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
 
@@ -147,7 +155,17 @@ class Starting:
             grants=agent.grants,
             labels=labels,
             workspace=workspace,
+            lifecycle=self._terms(agent, spec, tools),
         )
+
+    def _terms(self, agent: Agent, spec: RunSpec, tools: Sequence[Tool]) -> Terms | None:
+        if agent.protocol is not ProtocolKind.LIFECYCLE:
+            return None
+        routes = {
+            purpose: tuple(self._models.resolve(name) for name in names)
+            for purpose, names in routes_of(agent, spec.model).items()
+        }
+        return terms_of(agent, spec, tools, routes)
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
@@ -227,20 +245,6 @@ class Starting:
         query = RunQuery(identity.namespace, session=identity.session)
         earlier = await self._journal.list_runs(query, before=identity.key, limit=1)
         return earlier[0].run.identity.id if earlier else None
-
-
-def grant(tools: Sequence[Tool]) -> tuple[GrantedTool, ...]:
-    """Return the tools with the names that the model sees: the tool's id, with its toolset in front
-    where two tools would have the same."""
-    counts: dict[str, int] = {}
-    for tool in tools:
-        counts[tool.id] = counts.get(tool.id, 0) + 1
-    granted = []
-    for tool in tools:
-        alias = tool.id if counts[tool.id] == 1 else f"{tool.toolset}_{tool.id}"[:64]
-        digest = digest_of(tool)
-        granted.append(GrantedTool(tool.path, alias, digest, tool.effect, tool.reconcile))
-    return tuple(granted)
 
 
 def _context_tokens(agent: Agent, tools: Sequence[Tool], earlier: Sequence[Message]) -> int:

@@ -12,6 +12,7 @@ from agentd.agent.lifecycle import (
     Choice,
     Judged,
     Learned,
+    NewMemory,
     Plan,
     Prediction,
     Reflected,
@@ -44,7 +45,11 @@ def read_answer(purpose: Purpose, answer_json: str) -> Answer:
         case Purpose.FEEDBACK:
             return Judged(Choice[value["choice"]], value["reason"], value.get("guidance", ""))
         case Purpose.MEMORY:
-            return Learned(value["episode"], tuple(value.get("facts", ())))
+            facts = tuple(
+                NewMemory("fact", each["text"], each.get("replaces", ""))
+                for each in value.get("facts", ())
+            )
+            return Learned(value["episode"], facts)
         case Purpose.REFLECTION:
             lessons = tuple(value.get("lessons", ()))
             return Reflected(value["achieved"], value["answer"], lessons)

@@ -70,6 +70,8 @@ def evolve_fact(state: State, lifecycle: Lifecycle, event: LifecycleEvent) -> St
         case MemoriesRecalled():
             _require(state, event, not lifecycle.recalled, "that was recalled already")
             lifecycle = replace(lifecycle, recalled=True, memories=event.memories)
+            for memory in event.memories:
+                state = replace(state, labels=state.labels | memory.labels)
         case MemoriesKept():
             kept = lifecycle.phase is event.phase and lifecycle.begun and not lifecycle.kept
             _require(state, event, kept, "nothing is to be kept")

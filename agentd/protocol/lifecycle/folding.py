@@ -148,6 +148,14 @@ def stopping_of(lifecycle: Lifecycle, thread: Thread) -> RunCancelling | None:
     return RunCancelling(RunState.CANCELLED, node.stopping or "its task was given up")
 
 
+def stopping_call(state: State, call: CallId) -> RunCancelling | None:
+    """Return why a call is being stopped: with its run, or with its task alone."""
+    if state.stopping or state.lifecycle is None:
+        return state.stopping
+    thread = state.lifecycle.of_turn(turn_of(call))
+    return stopping_of(state.lifecycle, thread) if thread else None
+
+
 def _within(state: State, lifecycle: Lifecycle, thread: Thread, event: Event, fold: Fold) -> State:
     """Fold a fact of a thread."""
     focused = focus(state, lifecycle, thread)
@@ -224,6 +232,7 @@ def _answered(state: State, lifecycle: Lifecycle, thread: Thread, event: PhaseAn
         in_flight=None,
         turn=0,
         attempt=0,
+        not_before_ms=0,
         context_tokens=event.usage.tokens
         or thread.context_tokens + estimate_tokens(len(event.text)),
     )

@@ -211,8 +211,7 @@ def _remember(state: State, lifecycle: Lifecycle) -> Sequence[Effect]:
     if learned is None:
         return ()
     memories = [NewMemory("episode", learned.episode)] if learned.episode else []
-    memories += [NewMemory("fact", fact) for fact in learned.facts]
-    return (_keep(lifecycle, tuple(memories)),)
+    return (_keep(lifecycle, (*memories, *learned.facts)),)
 
 
 def _reflect(state: State, lifecycle: Lifecycle) -> Sequence[Effect]:

@@ -122,7 +122,9 @@ def _written(lifecycle: Lifecycle, purpose: Purpose, values: Mapping[str, str]) 
 
 
 def _memories(lifecycle: Lifecycle) -> str:
-    return "\n".join(f"- ({memory.kind}) {memory.text}" for memory in lifecycle.memories)
+    return "\n".join(
+        f"- ({memory.kind} {memory.name}) {memory.text}" for memory in lifecycle.memories
+    )
 
 
 def _done(nodes: Iterable[Node]) -> str:
