@@ -21,7 +21,8 @@ PAIR = {"tasks": [task("one", **USES), task("two", "one")]}
 async def test_a_task_calls_tools_in_a_thread_of_its_own(tmp_path: Path) -> None:
     box = Box("put")
     own = script(
-        conversation(Purpose.EXECUTION, [PUT, "put: {{last_result}}"], goal="# The task\ndo one\n"), plan=PAIR
+        conversation(Purpose.EXECUTION, [PUT, "put: {{last_result}}"], goal="# The task\ndo one\n"),
+        plan=PAIR,
     )
     async with home(tmp_path, own, tools=[box]) as house:
         run = await house.run()
@@ -68,7 +69,9 @@ async def test_a_running_task_is_given_up_with_its_call(
     tmp_path: Path, effect: EffectClass, outcome: CallState
 ) -> None:
     box = Box("put", effect)
-    own = script(conversation(Purpose.EXECUTION, [PUT, "done"], goal="# The task\ndo one\n"), plan=PAIR)
+    own = script(
+        conversation(Purpose.EXECUTION, [PUT, "done"], goal="# The task\ndo one\n"), plan=PAIR
+    )
     async with home(tmp_path, own, tools=[box]) as house:
         box.gate.clear()
         identity = await house.start()
@@ -88,7 +91,9 @@ async def test_a_running_task_is_given_up_with_its_call(
 
 async def test_a_task_that_waits_is_given_up(tmp_path: Path) -> None:
     box = Box("put")
-    own = script(conversation(Purpose.EXECUTION, [PUT, "done"], goal="# The task\ndo one\n"), plan=PAIR)
+    own = script(
+        conversation(Purpose.EXECUTION, [PUT, "done"], goal="# The task\ndo one\n"), plan=PAIR
+    )
     async with home(tmp_path, own, tools=[box]) as house:
         box.gate.clear()
         identity = await house.start()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from agentd.agent.budget import Budget
 from agentd.agent.events import Entry, Event
 from agentd.agent.hosting import Invocation, InvocationKind, Outcome, Succeeded
-from agentd.agent.ids import DEFAULT_NAMESPACE, AgentId, RunId, RunIdentity
+from agentd.agent.ids import DEFAULT_NAMESPACE, AgentId, RunIdentity
 from agentd.agent.lifecycle import NewMemory, RecalledMemory
 from agentd.agent.message import Purpose
 from agentd.agent.permission import Decision, Labels, Rule
@@ -23,7 +23,7 @@ from agentd.agent.tool import EffectClass, Tool
 from agentd.context.models.script import parse_script
 from agentd.runtime.journal.sqlite import SqliteJournal
 from agentd.runtime.ports import Remembering
-from agentd.runtime.runtime import Outside, Runtime
+from agentd.runtime.runtime import Outside, Runtime, RuntimeLimits
 from agentd.runtime.starting import NewRun
 from agentd.runtime.system import SystemClock, SystemEntropy
 from tests.fakes.models import ScriptedModels
@@ -65,9 +65,12 @@ LEARNED = {"episode": "it was done"}
 DONE = {"achieved": True, "answer": "All is done."}
 
 
+_AGAIN: dict[str, Any] = {"repeat": 0}
+
+
 def conversation(purpose: Purpose, turns: Sequence[Any], **conditions: str) -> dict[str, Any]:
     """Return a conversation of a script. A mapping is submitted, or is a turn if it says calls."""
-    made = []
+    made: list[dict[str, Any]] = []
     for turn in turns:
         if isinstance(turn, str):
             made.append({"text": turn})
@@ -75,7 +78,7 @@ def conversation(purpose: Purpose, turns: Sequence[Any], **conditions: str) -> d
             made.append(turn)
         else:
             made.append(submit(purpose, turn))
-    made[-1] = {**made[-1], "repeat": 0}
+    made[-1] = {**made[-1], **_AGAIN}
     return {"purpose": purpose.name, "turns": made, **conditions}
 
 
@@ -122,20 +125,28 @@ class Memory:
 class Box:
     """A tool that puts things into a box, and can say what it would do."""
 
-    def __init__(self, id: str, effect: EffectClass = EffectClass.NON_IDEMPOTENT) -> None:
+    def __init__(
+        self,
+        id: str,
+        effect: EffectClass = EffectClass.NON_IDEMPOTENT,
+        *,
+        simulate: bool = True,
+    ) -> None:
         schema = {"type": "object", "properties": {"item": {"type": "string"}}}
         self.manifest = Tool(
-            "box", id, f"to {id}", json.dumps(schema), effect=effect, simulate=True
+            "box", id, f"to {id}", json.dumps(schema), effect=effect, simulate=simulate
         )
         self.items: list[str] = []
         self.simulated: list[str] = []
+        self.more: tuple[str, ...] = ()
+        """What calls need beside the tool."""
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
     def needs(self, arguments: Mapping[str, Any], workspace: str) -> Sequence[str]:
         del arguments, workspace
-        return ()
+        return self.more
 
     async def __call__(self, invocation: Invocation) -> Outcome:
         item = msgspec.json.decode(invocation.arguments_json).get("item", "")
@@ -153,6 +164,8 @@ class Home:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self._changed = asyncio.Event()
+        runtime.journal.subscribe(lambda _: self._changed.set())
 
     async def start(self, goal: str = "do it all", **fields: Any) -> RunIdentity:
         """Create a run."""
@@ -180,15 +193,14 @@ class Home:
         """Return every event of a kind."""
         return [entry.event for entry in await self.entries(run) if isinstance(entry.event, kind)]
 
-    async def until(self, run: RunIdentity, kind: type[Event]) -> Any:
-        """Return the first event of a kind once there is one."""
+    async def until(self, run: RunIdentity, kind: type[Event], count: int = 1) -> Any:
+        """Return an event of a kind once there are as many."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                changed = asyncio.Event()
-                self.runtime.journal.subscribe(lambda _, changed=changed: changed.set())
-                if found := await self.all(run, kind):
-                    return found[0]
-                await changed.wait()
+                self._changed.clear()
+                if len(found := await self.all(run, kind)) >= count:
+                    return found[count - 1]
+                await self._changed.wait()
 
 
 @asynccontextmanager
@@ -198,6 +210,7 @@ async def home(
     *,
     tools: Sequence[Box] = (),
     memory: Remembering | None = None,
+    limits: RuntimeLimits | None = None,
     **agent: Any,
 ) -> AsyncIterator[Home]:
     """Run a runtime with an agent of the protocol."""
@@ -208,7 +221,7 @@ async def home(
     local = {tool.manifest.path: tool for tool in tools}
     outside = Outside(journal, models, clock, SystemEntropy(), local, memory=memory)
     try:
-        runtime = Runtime(outside)
+        runtime = Runtime(outside, limits)
         async with runtime.serving():
             await runtime.offer_local({}, local)
             spec = Agent(
@@ -223,6 +236,3 @@ async def home(
             yield Home(runtime)
     finally:
         await journal.close()
-
-
-__all__ = ["ACCEPT", "AGENT", "DONE", "LEARNED", "PROCEED", "Box", "Home", "Memory", "RunId"]
