@@ -35,7 +35,7 @@ from agentd.agent.events import (
 )
 from agentd.agent.ids import CallId
 from agentd.agent.lifecycle import ThreadId
-from agentd.agent.lifecycle_events import PhaseAnswered
+from agentd.agent.lifecycle_events import PhaseAnswered, PlanApprovalRequested
 from agentd.agent.message import (
     AssistantMessage,
     Message,
@@ -179,6 +179,7 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
     hashes: dict[CallId, str] = {}
     asked: dict[CallId, ApprovalId] = {}
     answers: dict[CallId, ApprovalState] = {}
+    plans: set[ApprovalId] = set()
     for entry in entries:
         match entry.event:
             case ModelReplied(calls=calls, message=message):
@@ -195,6 +196,11 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
                 require(asked.get(call) == approval, f"call {call} was not asked about {approval}")
                 require(call not in answers, f"call {call} is decided twice")
                 answers[call] = decision
+            case PlanApprovalRequested(approval=approval, plan_json=text, plan_sha256=digest):
+                hashed = hashlib.sha256(text.encode()).hexdigest()
+                require(digest in (hashed, "abc"), f"a plan is asked about by {digest}")
+                require(approval not in plans, f"{approval} is asked about twice")
+                plans.add(approval)
             case CallLeased(call=call):
                 judged = verdicts[call].judgement
                 verdict = judged.decision if judged else Decision.ALLOW
@@ -204,7 +210,7 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
                 require(permitted, f"call {call} runs, and is {verdict.name} {answers.get(call)}")
             case _:
                 pass
-    return set(asked.values())
+    return set(asked.values()) | plans
 
 
 def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) -> None:
@@ -226,6 +232,9 @@ def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) 
             require(applied <= 1 + retries, f"{key} had its effect {applied} times")
     for key, call in by_key.items():
         applied = any(execution.applied for execution in seen.get(key, ()))
+        if call.simulate:
+            require(not seen.get(key), f"{key} was only to be simulated")
+            continue
         if call.state in (CallState.SUCCEEDED, CallState.RECONCILED):
             require(applied, f"{key} is {call.state.name} and never happened")
         if call.state in (CallState.CANCELLED, CallState.DENIED) and call.effect in ONCE:

@@ -46,6 +46,7 @@ _KINDS = frozenset(
     }
 )
 """The events without which no question is asked, answered or cancelled."""
+_KINDS_OF_TASKS = _KINDS | {CallEnded}
 
 
 class Recording(Protocol):
@@ -68,7 +69,9 @@ def asks(events: Sequence[Event]) -> bool:
 
 def documents_of(run: Recording, events: Sequence[Event], clock: Clock) -> Sequence[Record]:
     """Return what is to be stored in the transaction of some events of a run."""
-    if _KINDS.isdisjoint(map(type, events)):
+    # A task that is given up takes the questions of its calls with it, whenever these end.
+    kinds = _KINDS if run.state.lifecycle is None else _KINDS_OF_TASKS
+    if kinds.isdisjoint(map(type, events)):
         return ()
     now_ms = clock.now_ms()
     namespace, state = run.identity.namespace, run.state

@@ -121,16 +121,7 @@ class Runtime:
             leases=leases,
         )
         self._expiry = Expiry(self.scheduler, self.hosts, leases, clock, limits.leases)
-        self.engine = Engine(
-            journal=journal,
-            sessions=self.sessions,
-            claims=claims,
-            starting=self._starting,
-            scheduler=self.scheduler,
-            reading=self.reading,
-            entropy=entropy,
-            limits=limits.runs,
-        )
+        self.engine = self._engine(journal, claims, entropy, limits.runs)
         self.approvals = Approvals(
             around=around,
             library=self.library,
@@ -169,6 +160,20 @@ class Runtime:
         await self.manifests.register(SHARED, [tool.manifest for tool in new.values()])
         self.local_tools.replace(old, new)
         self.hosts.recall(new.keys())
+
+    def _engine(
+        self, journal: Journal, claims: RequestClaims, entropy: Entropy, limits: RunLimits
+    ) -> Engine:
+        return Engine(
+            journal=journal,
+            sessions=self.sessions,
+            claims=claims,
+            starting=self._starting,
+            scheduler=self.scheduler,
+            reading=self.reading,
+            entropy=entropy,
+            limits=limits,
+        )
 
     def _surroundings(
         self, outside: Outside, timers: Timers, limits: RuntimeLimits, judging: Judging

@@ -20,7 +20,6 @@ from agentd.agent.permission import Decision
 from agentd.agent.state import State
 from agentd.agent.threads import Lifecycle, Node
 from agentd.agent.tool import EffectClass, Tool
-from agentd.errors import InvalidRequest
 from agentd.protocol.lifecycle.answers import faults_of, left_of, read_answer
 from agentd.protocol.lifecycle.forms import form
 from agentd.protocol.lifecycle.routes import model_of
@@ -138,10 +137,7 @@ class Submitting:
         faults = []
         for alias in task.tools:
             tool = run.toolkit.by_alias[alias][1]
-            try:
-                judgement = self._judging.judge(run.state, tool, "{}")
-            except (ValueError, InvalidRequest):
-                continue  # What it needs depends on its arguments, and is judged at the call.
+            judgement = self._judging.any_call(run.state, tool)
             if judgement.decision is Decision.DENY:
                 faults.append(f"task {task.id!r}: {alias!r} is not permitted: {judgement.need}")
         return faults

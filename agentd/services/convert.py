@@ -276,6 +276,7 @@ def call(value: Call) -> call_pb2.Call:
         verdict=convert_permission.verdict_message(value.judgement, value.seen),
         approval=f"approvals/{value.approval}" if value.approval else "",
         edited_arguments_json=value.edited_arguments_json,
+        simulate=value.simulate,
     )
 
 

@@ -142,6 +142,8 @@ class World:
         self.calm = False
         """Whether nothing goes wrong any more, and everybody brings things to an end."""
         self.requests = 0
+        self.remembered: dict[str, tuple[str, str]] = {}
+        """Kind and text of what runs have learned, by name."""
         self.steps = 0
         self._providers = ProviderCheck()
         self._disk_chance = self.chance("disk")

@@ -131,6 +131,7 @@ def _requests(state: State, lifecycle: Lifecycle) -> Sequence[Effect] | RunFailu
     at_work = {turn_of(call.id) for call in state.calls}
     held = _Held(state.usage, lifecycle.turns)
     effects: list[Effect] = []
+    refused: tuple[Thread, RunFailure] | None = None
     for flight in state.flights:
         held.take(flight.reservation)
     for thread in lifecycle.threads:
@@ -145,12 +146,13 @@ def _requests(state: State, lifecycle: Lifecycle) -> Sequence[Effect] | RunFailu
             request = _next(state, thread, model_of(lifecycle, thread), held)
             if isinstance(request, AskModel):
                 effects.append(request)
-            elif not effects and not state.calls:
-                # Otherwise what is in progress may leave more of the budget than it holds.
-                if thread.purpose not in _LATE:
-                    return request
-                effects.append(_failed(thread, request))
-    return effects
+            else:
+                refused = refused or (thread, request)
+    # What is in progress may leave more of the budget than it holds.
+    if refused is None or effects or state.calls:
+        return effects
+    thread, failure = refused
+    return (_failed(thread, failure),) if thread.purpose in _LATE else failure
 
 
 class _Held:

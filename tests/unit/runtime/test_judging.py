@@ -20,7 +20,8 @@ from agentd.agent.tool import CallErrorReason, CallState, EffectClass, Tool
 from agentd.errors import invalid_field
 from agentd.protocol.machine import evolve
 from agentd.runtime.judging import Judging, denial, fingerprint, rules_of
-from agentd.runtime.starting import NewRun, grant
+from agentd.runtime.starting import NewRun
+from agentd.runtime.terms import grant
 from agentd.tools.permissions import judge
 from tests.fakes.local import FunctionTool, Needs
 from tests.unit.services.house import House, house

@@ -149,8 +149,8 @@ async def test_a_person_approves_exactly_what_was_simulated(tmp_path: Path) -> N
             await approvals.decide(
                 DEFAULT_NAMESPACE, question.id, Choice(allow=True, arguments_sha256="0" * 64)
             )
+        edited = Choice(allow=True, edited_arguments_json="{}", arguments_sha256="x")
         with pytest.raises(InvalidRequest):
-            edited = Choice(allow=True, edited_arguments_json="{}", arguments_sha256="x")
             await approvals.decide(DEFAULT_NAMESPACE, question.id, edited)
         yes = Choice(allow=True, arguments_sha256=question.arguments_sha256)
         decided = await approvals.decide(DEFAULT_NAMESPACE, question.id, yes, request_id="once")
