@@ -40,6 +40,11 @@ def spec_options(command: Any) -> Any:
         click.option("--instructions", metavar="TEXT", help="The system instructions."),
         click.option("--model", metavar="PROVIDER/MODEL", help="The model that does the work."),
         click.option("--tool", "tools", multiple=True, metavar="PATTERN", help="As toolset/*."),
+        click.option(
+            "--protocol",
+            type=click.Choice(["direct", "lifecycle"]),
+            help="How it reasons: at once, or by a plan.",
+        ),
         *(
             click.option(f"--{word}", multiple=True, metavar="PERMISSION", help=text)
             for word, text in (
@@ -159,6 +164,7 @@ def _spec(
     instructions: str | None,
     model: str | None,
     tools: tuple[str, ...],
+    protocol: str | None,
     **rules: tuple[str, ...],
 ) -> Agent:
     agent = _read(file) if file is not None else Agent()
@@ -169,6 +175,9 @@ def _spec(
     if model is not None:
         agent.models.append(ModelRoute(purpose=Purpose.PURPOSE_EXECUTION, model=model))
     agent.tools.extend(tools)
+    if protocol is not None:
+        names = {"direct": Protocol.PROTOCOL_DIRECT, "lifecycle": Protocol.PROTOCOL_LIFECYCLE}
+        agent.protocol = names[protocol]
     for word, permissions in rules.items():
         decision = f"DECISION_{word.upper()}"
         agent.permissions.extend(

@@ -49,6 +49,7 @@ from agentd.v1.run_service_pb2 import (
 )
 from agentd.v1.session_pb2 import Session
 from agentd.v1.system_service_pb2 import GetInfoResponse, ModelInfo, SandboxTier
+from agentd.v1.task_pb2 import Task, TaskState
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
 
@@ -101,6 +102,8 @@ __all__ = [
     "RunWaiting",
     "SandboxTier",
     "Session",
+    "Task",
+    "TaskState",
     "Tool",
     "Usage",
     "Verdict",
