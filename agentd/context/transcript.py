@@ -92,20 +92,13 @@ class Transcript:
     def add(self, event: Event) -> None:
         """Fold one event."""
         if self._threads is not None:
-            self._threads.add(event)
+            self._add_beside(self._threads, event)
+            return
         match event:
-            case _ if self._threads is not None and not isinstance(event, _OF_ALL):
-                pass
-            case RunStarted(lifecycle=terms):
-                self._threads = Threads(self._messages) if terms else None
             case RunCreated(goal=goal):
                 self._posted.append(UserMessage(goal))
             case MessagePosted(text=text):
                 self._posted.append(UserMessage(text))
-            case RunEnded(output=output) if output and self._threads is not None:
-                self._posted.append(AssistantMessage(output))
-            case PhaseAnswered():
-                self._add_answer(event)
             case ModelRequested():
                 self._messages.extend(self._posted)
                 self._posted.clear()
@@ -120,6 +113,8 @@ class Transcript:
                 self._edited[event.call] = edited
             case CallEnded():
                 self._add_result(event)
+            case RunStarted(lifecycle=terms) if terms:
+                self._threads = Threads(self._messages)
             case _:
                 pass
 
@@ -137,7 +132,20 @@ class Transcript:
         """Return the provider's id for a call, or the fallback when it gave none or a used one."""
         return fallback if not reference or reference in self._references else reference
 
-    def _add_answer(self, event: PhaseAnswered) -> None:
+    def _add_beside(self, threads: "Threads", event: Event) -> None:
+        """Fold one event of a run that has several conversations: what belongs to the run itself is
+        what its session goes on from."""
+        threads.add(event)
+        match event:
+            case MessagePosted(text=text):
+                self._posted.append(UserMessage(text))
+            case RunEnded(output=output) if output:
+                self._posted.append(AssistantMessage(output))
+            case _:
+                pass
+
+    def answer(self, event: PhaseAnswered) -> None:
+        """Add the answer to what a phase asks, and what is wrong with it."""
         self._messages.append(AssistantMessage(event.text or "(no answer)"))
         if event.faults:
             faults = "\n".join(f"- {fault}" for fault in event.faults)
@@ -196,8 +204,10 @@ class Threads:
             case ModelRequested(turn=turn, thread=thread):
                 self._turns[turn] = thread
                 self._live[thread].add(event)
-            case ModelReplied(turn=turn) | PhaseAnswered(turn=turn):
+            case ModelReplied(turn=turn):
                 self.of_turn(turn).add(event)
+            case PhaseAnswered(turn=turn):
+                self.of_turn(turn).answer(event)
             case CallEnded(call=call) | ApprovalDecided(call=call):
                 self.of_turn(turn_of(call)).add(event)
             case MessagePosted():
@@ -219,10 +229,6 @@ class Threads:
                 del self._live[thread]
                 self._tasks.pop(thread, None)
         self._turns = {turn: thread for turn, thread in self._turns.items() if thread in self._live}
-
-
-_OF_ALL = (MessagePosted, RunEnded)
-"""What belongs to a run with threads itself."""
 
 
 def _explain(event: CallEnded) -> str:
