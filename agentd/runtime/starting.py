@@ -15,6 +15,7 @@ from agentd.agent.spec import Agent, ProtocolKind, RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
+from agentd.errors import invalid_field
 from agentd.protocol.folding import estimate_tokens
 from agentd.protocol.machine import evolve
 from agentd.runtime.judging import rules_of
@@ -99,11 +100,15 @@ class Starting:
     async def describe(self, request: NewRun, run_id: RunId) -> Run:
         """Return the run that a request asks for, defaults filled in.
 
-        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND) and Conflict (NO_MODEL).
+        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND), Conflict (NO_MODEL) and
+        InvalidRequest (INVALID_FIELD) for what only runs that plan can do.
         """
         agent = await self._library.get_agent(
             request.namespace, request.agent, request.agent_revision
         )
+        if request.simulate_only and agent.protocol is not ProtocolKind.LIFECYCLE:
+            message = f"agents/{agent.id} makes no plans: its protocol is {agent.protocol.name}"
+            raise invalid_field("run.simulate_only", message)
         if agent.tools or request.tools:
             await self._settled()
         self.check(agent, request.model, request.tools)

@@ -1,6 +1,7 @@
 """What holds for every history of a run of the protocol `lifecycle`."""
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentd.agent.budget import Budget
 from agentd.agent.ids import HostId
@@ -12,9 +13,16 @@ from agentd.protocol.machine import evolve, interrupted
 from agentd.runtime.codec import decode_event, decode_state, encode_event, encode_state
 from tests.invariants import check_run
 from tests.machine.lifecycles import friendly, histories
-from tests.machine.test_properties import HOST, Chooser, budgets, entries_of, seeds
+from tests.machine.test_properties import HOST, Chooser, entries_of, seeds
 
-LONG = 400
+LONG = 250
+
+budgets = st.builds(
+    Budget,
+    max_turns=st.sampled_from((0, 0, 12)),
+    max_tokens=st.sampled_from((0, 0, 3_000, 5_000, 8_000)),
+    max_tool_calls=st.sampled_from((0, 0, 1, 3)),
+)
 
 
 def chooser(seed: int) -> Chooser:
@@ -24,7 +32,7 @@ def chooser(seed: int) -> Chooser:
 
 
 @given(budgets, seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_history_holds_what_must_hold(budget: Budget, seed: int) -> None:
     events = [event for event, _ in histories(budget, chooser(seed))]
     check_run(entries_of(events))
@@ -43,7 +51,7 @@ def test_effects_have_keys_of_their_own_and_survive_a_snapshot(budget: Budget, s
 
 
 @given(budgets, seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_run_can_be_brought_to_an_end(budget: Budget, seed: int) -> None:
     *_, (_, state) = histories(budget, chooser(seed))
     history = []
@@ -57,7 +65,7 @@ def test_every_run_can_be_brought_to_an_end(budget: Budget, seed: int) -> None:
 
 
 @given(budgets, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_restart_leaves_nothing_in_this_process(budget: Budget, seed: int) -> None:
     for _, state in histories(budget, chooser(seed)):
         after = state
@@ -73,7 +81,7 @@ def held(state: State, host: HostId) -> set[str]:
 
 
 @given(budgets, seeds, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_cannot_follow_is_refused_and_changes_nothing(
     budget: Budget, seed: int, other: int
 ) -> None:
@@ -90,7 +98,7 @@ def test_what_cannot_follow_is_refused_and_changes_nothing(
 def test_histories_reach_every_phase_and_every_end_of_a_task() -> None:
     """Guards the histories themselves: what they never reach is not tested."""
     outcomes, attempts, ends = set(), set(), set()
-    for seed in range(150):
+    for seed in range(120):
         for event, _ in histories(Budget(), chooser(seed)):
             match event:
                 case PhaseEnded(phase=phase, outcome=outcome):

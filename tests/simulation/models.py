@@ -17,6 +17,7 @@ from agentd.agent.message import (
     ModelInfo,
     ModelReply,
     ModelRequest,
+    Purpose,
     StopReason,
     TextDelta,
     ToolUse,
@@ -78,7 +79,8 @@ def _reply(world: World, random: Random, request: ModelRequest) -> ModelReply:
     calls: list[ToolUse] = []
     going_on = random.random() < (0.1 if world.calm else 0.9 - 0.1 * request.turn)
     submission = next((tool.id for tool in request.tools if tool.toolset == "lifecycle"), "")
-    if submission and random.random() < (1.0 if world.calm else 0.9):
+    critic = request.purpose is Purpose.SIMULATION and len(request.tools) > 1
+    if submission and random.random() < (1.0 if world.calm else 0.5 if critic else 0.9):
         arguments = json.dumps(submitted(world, random, request))
         calls = [ToolUse("", submission, arguments)]
     elif request.tools and going_on:

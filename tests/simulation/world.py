@@ -34,6 +34,7 @@ def toolset(name: str, timeout_ms: int, labels: Labels = NO_LABELS) -> tuple[Too
             effect=effect,
             timeout_ms=timeout_ms,
             reconcile=effect in (EffectClass.IDEMPOTENT, EffectClass.IRREVERSIBLE),
+            simulate=effect in (EffectClass.READ_ONLY, EffectClass.IRREVERSIBLE),
             labels=labels,
         )
         for effect in EffectClass

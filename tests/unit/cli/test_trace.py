@@ -46,8 +46,8 @@ def test_a_direct_run_is_drawn_with_its_calls(cli: Cli) -> None:
 
 
 def test_a_plan_is_simulated_alone(cli: Cli) -> None:
-    cli.ok("agents", "create", "careful", "--protocol", "lifecycle")
-    answer = cli.ok("run", "what is it like?", "--agent", "careful", "--simulate")
+    cli.ok("agents", "create", "dreamer", "--protocol", "lifecycle")
+    answer = cli.ok("run", "what is it like?", "--agent", "dreamer", "--simulate")
     assert [task["id"] for task in json.loads(answer)["tasks"]] == ["look", "tell"]
 
 
