@@ -24,7 +24,7 @@ from agentd.agent.budget import (
     Usage,
 )
 from agentd.agent.ids import AgentId, CallId, HostId, RunId, RunIdentity, SessionId
-from agentd.agent.lifecycle import Terms, ThreadId
+from agentd.agent.lifecycle import RoutedModel, Terms, ThreadId
 from agentd.agent.lifecycle_events import (
     MemoriesKept,
     MemoriesRecalled,
@@ -175,6 +175,9 @@ class RunStarted(msgspec.Struct, frozen=True):
     """The absolute path of its folder; empty when it has none."""
     lifecycle: Terms | None = None
     """Set for runs of the protocol `lifecycle`."""
+    fallbacks: tuple[RoutedModel, ...] = ()
+    """The models that take over, in this order, while those before them stay down; those of a run
+    of the protocol `lifecycle` are in its terms."""
 
 
 class RunWaiting(msgspec.Struct, frozen=True):

@@ -96,6 +96,8 @@ class State(msgspec.Struct, frozen=True):
     """What the run has seen, the session's earlier runs included."""
     grants: tuple[Grant, ...] = ()
     """What people have allowed for longer than a call."""
+    rerouted: int = 0
+    """How many models of its route were given up."""
     lifecycle: Lifecycle | None = None
     """Set for runs of the protocol `lifecycle`; `turn`, `attempt`, `in_flight`, `answer` and
     `failure` are then those of its threads, and stay as they are here."""

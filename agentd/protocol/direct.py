@@ -9,18 +9,22 @@ from agentd.agent.effects import (
     CloseCall,
     Effect,
     End,
+    Note,
     ProbeCall,
     StartCall,
     StopCall,
     Wait,
 )
 from agentd.agent.events import RunFailure, RunStarted, RunState, WaitReason
+from agentd.agent.lifecycle import RoutedModel, ThreadId
+from agentd.agent.lifecycle_events import ModelRerouted
 from agentd.agent.message import Purpose
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.protocol.approvals import granted
 from agentd.protocol.lifecycle.deciding import LIMITS, Direct, decide_lifecycle
+from agentd.protocol.lifecycle.routes import fallback_of, model_of_run
 
 
 def decide(state: State) -> tuple[Effect, ...]:
@@ -41,19 +45,31 @@ def decide(state: State) -> tuple[Effect, ...]:
     if state.in_flight:
         return (_present_request(state),)
     if state.failure:
+        if other := fallback_of(state):
+            return (_reroute(state, state.started, state.failure, other),)
         return (End("end", RunState.FAILED, state.answer or "", state.failure),)
     if state.answer is not None and not state.unread:
         return (End("end", RunState.SUCCEEDED, state.answer),)
     return (_next_request(state, state.started),)
 
 
+def _reroute(state: State, started: RunStarted, failure: RunFailure, other: RoutedModel) -> Effect:
+    failed = model_of_run(state, started).name
+    event = ModelRerouted(ThreadId(""), Purpose.EXECUTION, failed, other.name, failure.message)
+    return Note(f"reroute-{state.rerouted}", event)
+
+
 def _next_request(state: State, started: RunStarted) -> Effect:
+    model, prices, max_output_tokens = started.model, started.prices, started.max_output_tokens
+    if state.rerouted:
+        routed = model_of_run(state, started)
+        model, prices, max_output_tokens = routed.name, routed.prices, routed.max_output_tokens
     reservation = reserve(
         state.budget,
         state.usage,
         context_tokens=state.context_tokens,
-        max_output_tokens=started.max_output_tokens,
-        prices=started.prices,
+        max_output_tokens=max_output_tokens,
+        prices=prices,
     )
     if isinstance(reservation, Limit):
         message = f"the budget's {reservation.value} is used up"
@@ -62,7 +78,7 @@ def _next_request(state: State, started: RunStarted) -> Effect:
     return AskModel(
         key=f"turn-{state.turn}.{attempt}",
         purpose=Purpose.EXECUTION,
-        model=started.model,
+        model=model,
         turn=state.turn,
         attempt=attempt,
         reservation=reservation,

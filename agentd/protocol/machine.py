@@ -55,12 +55,14 @@ from agentd.agent.events import (
     RunWaiting,
 )
 from agentd.agent.ids import LOCAL_HOST, CallId
+from agentd.agent.lifecycle_events import ModelRerouted
 from agentd.agent.message import ModelErrorKind, StopReason
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState
 from agentd.protocol.approvals import brought, evolve_approval
 from agentd.protocol.folding import IllegalEvent, at_work, changed, estimate_tokens, with_call
 from agentd.protocol.lifecycle.folding import begin, evolve_lifecycle
+from agentd.protocol.lifecycle.routes import fallback_of
 
 MESSAGES_SEEN = 64
 """How many request ids of messages a state remembers."""
@@ -105,6 +107,8 @@ def evolve(state: State, event: Event) -> State:
             | RunEnded()
         ):
             return _evolve_run(state, event)
+        case ModelRerouted():
+            return _rerouted(state, event)
         case _:
             raise IllegalEvent(state, event, "the run is not of the protocol `lifecycle`")
 
@@ -416,6 +420,13 @@ def _outcome_of(reason: CallErrorReason | None) -> CancelOutcome:
 def _require(state: State, event: Event, call: OpenCall, expected: CallState, attempt: int) -> None:
     if call.state is not expected or call.probing or call.attempt != attempt:
         raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}.{call.attempt}")
+
+
+def _rerouted(state: State, event: ModelRerouted) -> State:
+    if state.stopping or fallback_of(state) is None:
+        raise IllegalEvent(state, event, "no model takes over")
+    # A turn of its own, so that pieces of the other model's answer are not taken for this one's.
+    return replace(state, failure=None, rerouted=state.rerouted + 1, turn=state.turn + 1, attempt=0)
 
 
 def _stopped_request(state: State, turn: int, outcome: CancelOutcome, detail: str) -> State:

@@ -23,7 +23,7 @@ from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery
 from agentd.runtime.redacting import Redact
-from agentd.runtime.terms import grant, routes_of, terms_of
+from agentd.runtime.terms import grant, routed, routes_of, terms_of
 from agentd.tools.registry import Registry
 
 CONVERSATIONS = 64
@@ -90,8 +90,8 @@ class Starting:
         """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
         ready; return the model that would answer."""
         info = self._models.resolve(model or agent.models.get(Purpose.EXECUTION, ""))
-        if agent.protocol is ProtocolKind.LIFECYCLE:
-            for names in routes_of(agent, model).values():
+        for purpose, names in routes_of(agent, model).items():
+            if purpose is Purpose.EXECUTION or agent.protocol is ProtocolKind.LIFECYCLE:
                 for name in names:
                     self._models.resolve(name)
         self._registry.match(agent.namespace, (*agent.tools, *patterns))
@@ -161,6 +161,10 @@ class Starting:
             labels=labels,
             workspace=workspace,
             lifecycle=self._terms(agent, spec, tools),
+            fallbacks=tuple(
+                routed(self._models.resolve(name))
+                for name in agent.fallbacks.get(Purpose.EXECUTION, ())
+            ),
         )
 
     def _terms(self, agent: Agent, spec: RunSpec, tools: Sequence[Tool]) -> Terms | None:

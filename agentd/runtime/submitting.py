@@ -22,7 +22,7 @@ from agentd.agent.threads import Lifecycle, Node
 from agentd.agent.tool import EffectClass, Tool
 from agentd.protocol.lifecycle.answers import faults_of, left_of, read_answer
 from agentd.protocol.lifecycle.forms import form
-from agentd.protocol.lifecycle.routes import model_of
+from agentd.protocol.lifecycle.routes import model_of, model_of_run
 from agentd.runtime.judging import Judging
 from agentd.tools.permissions import covers
 from agentd.tools.schema import compile_arguments
@@ -149,7 +149,7 @@ def prices_of(state: State, effect: AskModel) -> Prices:
     lifecycle = state.lifecycle
     thread = lifecycle.thread(effect.thread) if lifecycle else None
     if lifecycle is None or thread is None:
-        return state.started.prices
+        return model_of_run(state, state.started).prices if state.rerouted else state.started.prices
     return model_of(lifecycle, thread).prices
 
 

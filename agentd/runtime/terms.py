@@ -49,7 +49,7 @@ def terms_of(
         tools="\n".join(_described(alias, tool) for alias, tool in named),
         simulatable=tuple(alias for alias, tool in named if tool.simulate),
         routes=tuple(
-            Route(purpose, tuple(_routed(info) for info in infos))
+            Route(purpose, tuple(routed(info) for info in infos))
             for purpose, infos in routes.items()
         ),
         prompts=tuple(PromptText(purpose, text) for purpose, text in agent.phase_prompts.items()),
@@ -63,5 +63,6 @@ def _described(alias: str, tool: Tool) -> str:
     return f"- {alias} ({tool.effect.name}): {description}"
 
 
-def _routed(info: ModelInfo) -> RoutedModel:
+def routed(info: ModelInfo) -> RoutedModel:
+    """Return a model as runs know it."""
     return RoutedModel(info.name, info.prices, info.max_output_tokens)

@@ -112,7 +112,14 @@ class Creator(Person):
     async def prepare(self) -> None:
         """Create what runs need."""
         for agent, on_unknown in ((PATIENT, OnUnknown.ASK), (TELLING, OnUnknown.TELL_MODEL)):
-            new = Agent(NAMESPACE, agent, instructions="Do it.", on_unknown=on_unknown)
+            new = Agent(
+                NAMESPACE,
+                agent,
+                instructions="Do it.",
+                on_unknown=on_unknown,
+                models={Purpose.EXECUTION: INFO.name},
+                fallbacks={Purpose.EXECUTION: (SPARE.name,)} if agent == TELLING else {},
+            )
             await self._create(partial(_create_agent, new))
         careful = Agent(NAMESPACE, CAREFUL, permissions=RULES)
         await self._create(partial(_create_agent, careful))

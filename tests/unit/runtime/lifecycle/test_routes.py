@@ -7,6 +7,7 @@ import pytest
 from agentd.agent.events import FailureReason, ModelRequested, RunState
 from agentd.agent.lifecycle_events import ModelRerouted
 from agentd.agent.message import Purpose
+from agentd.agent.spec import ProtocolKind
 from agentd.errors import NotFound
 from agentd.runtime.runtime import RuntimeLimits
 from agentd.runtime.starting import RunLimits
@@ -69,3 +70,24 @@ async def test_a_route_to_nowhere_is_refused_when_a_run_is_created(tmp_path: Pat
     async with home(tmp_path, scripts(), models=models) as house:
         with pytest.raises(NotFound):
             await house.start()
+
+
+async def test_a_run_without_a_plan_goes_on_with_the_next_model_too(tmp_path: Path) -> None:
+    first = {"conversations": [{"turns": [{**DOWN, "repeat": 0}]}]}
+    second = {"conversations": [{"turns": [{"text": "Hello."}], "by": "answers"}]}
+    models = {Purpose.EXECUTION: "scripted/first"}
+    fallbacks = {Purpose.EXECUTION: ("scripted/first", "scripted/second")}
+    async with home(
+        tmp_path,
+        {"scripts": {"first": first, "second": second}},
+        limits=ONE_ATTEMPT,
+        models=models,
+        fallbacks=fallbacks,
+        protocol=ProtocolKind.DIRECT,
+    ) as house:
+        run = await house.run()
+        rerouted = [each.model for each in await house.all(run.identity, ModelRerouted)]
+        asked = [(each.turn, each.model) for each in await house.all(run.identity, ModelRequested)]
+    assert (run.view.state, run.view.output) == (RunState.SUCCEEDED, "Hello.")
+    assert rerouted == ["scripted/first", "scripted/second"]
+    assert asked == [(1, "scripted/first"), (2, "scripted/first"), (3, "scripted/second")]
