@@ -19,6 +19,7 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, CallId, RunId, SessionId
+from agentd.agent.lifecycle import TaskState
 from agentd.agent.message import Purpose
 from agentd.agent.permission import Decision, Labels, Rule
 from agentd.agent.run import Run
@@ -148,7 +149,7 @@ class Creator(Person):
     async def create(self, number: int) -> None:
         """Create one run, and note that it was acknowledged."""
         random = self.random
-        agent = random.choice((DEFAULT_AGENT, PATIENT, TELLING, CAREFUL, *PLANNERS, *PLANNERS))
+        agent = random.choice((DEFAULT_AGENT, PATIENT, PATIENT, TELLING, CAREFUL, *PLANNERS))
         new = NewRun(
             NAMESPACE,
             None,
@@ -239,7 +240,8 @@ class Meddler(Person):
         tasks = await self.ask(lambda runtime: runtime.tasks.list(NAMESPACE, run))
         if not tasks:
             return
-        task = self.random.choice(tasks).spec.id
+        running = [task for task in tasks if task.state is TaskState.RUNNING]
+        task = self.random.choice(running or tasks).spec.id
         if number % 2:
             await self.ask(lambda runtime: runtime.tasks.abandon(NAMESPACE, run, task, "enough"))
         else:
