@@ -59,3 +59,20 @@ def test_logs_tell_the_phases_and_the_answer(cli: Cli) -> None:
     places = [told.index(step) for step in (*steps, "It is blue.")]
     assert places == sorted(places)
     assert "submit_plan" not in told
+
+
+def test_a_plan_waits_for_a_person(cli: Cli) -> None:
+    spec = {"name": "asker", "protocol": "PROTOCOL_LIFECYCLE", "requirePlanApproval": True}
+    (cli.home / "asker.json").write_text(json.dumps(spec))
+    cli.ok("agents", "create", "--file", "asker.json")
+    result = cli("run", "what is it like?", "--agent", "asker")
+    assert result.returncode == 5
+    [approval] = json.loads(cli.ok("approvals", "-o", "json"))
+    assert re.search(r" plan 1 ", cli.ok("approvals"))
+    refused = cli("approve", approval["name"], "--edit", "{}")
+    assert "a plan is not edited" in refused.stderr
+    allowed = cli("approve", approval["name"])
+    assert "wants to carry out plan 1" in allowed.stderr
+    assert '"objective": "look out"' in allowed.stderr
+    assert cli.ok("wait", approval["run"]) is not None
+    assert json.loads(cli.ok("inspect", approval["run"], "-o", "json"))["output"] == "It is blue."
