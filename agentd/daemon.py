@@ -173,7 +173,7 @@ class Daemon:
                 self._local_tools,
                 self._secrets.redact if self._secrets.any else None,
                 self._boundary,
-                self._toolbox.workspace,
+                self._toolbox,
             )
             runtime = Runtime(outside, runtime_limits(config))
             runtime.local_tools.expect()
@@ -199,7 +199,9 @@ class Daemon:
             "RunService": RunService(runtime.engine, runtime.reading, runtime.tasks),
             "ApprovalService": ApprovalService(runtime.approvals),
             "EventService": EventService(runtime.watches),
-            "ToolService": ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
+            "ToolService": ToolService(
+                runtime.registry, runtime.hosts, runtime.local_tools, self._toolbox.accept
+            ),
             "ToolHostService": ToolHostService(runtime.hosting),
             "SystemService": SystemService(
                 runtime.scheduler, lambda: self._info(runtime), drain_ms=drain_ms
@@ -310,6 +312,9 @@ class Daemon:
                 "sqlite": apsw.sqlite_lib_version(),
             },
             lease_ms=runtime.hosts.lease_ms,
+            sandbox=self._toolbox.tier,
+            sandbox_faults=self._toolbox.tier_faults,
+            mcp_servers=self._toolbox.states(),
         )
 
     def _configure_log(self, config: Config) -> None:

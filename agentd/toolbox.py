@@ -14,11 +14,13 @@ from agentd.agent.hosting import Failed, Invocation, Outcome
 from agentd.agent.ids import Namespace, RunId, RunIdentity
 from agentd.agent.tool import Tool
 from agentd.config import Config
-from agentd.errors import FieldFault
+from agentd.errors import Denied, FieldFault, NotFound, Reason
 from agentd.log import get_logger
 from agentd.runtime.ports import Entropy, Journal, LocalTool, Record
 from agentd.runtime.runtime import Runtime
 from agentd.settings import mcp_settings
+from agentd.tools.mcp.server import ServerState
+from agentd.tools.names import MCP_PREFIX
 from agentd.tools.registry import SHARED
 from agentd.tools.sandbox.profile import Tier
 from agentd.tools.secrets import Secrets
@@ -30,7 +32,7 @@ _log = get_logger()
 
 
 class Toolbox:
-    """The tools of one daemon. `serve` opens them and keeps them."""
+    """The tools of one daemon, and the port `Workspaces`. `serve` opens and keeps the tools."""
 
     def __init__(self, config: Config, secrets: Secrets, entropy: Entropy) -> None:
         self._config = config
@@ -47,9 +49,42 @@ class Toolbox:
         self._offered_servers: Mapping[str, LocalTool] = {}
         self._changed = asyncio.Event()
 
-    def workspace(self, run: RunIdentity) -> str:
+    def own(self, run: RunIdentity) -> str:
         """Return the path of a run's own folder, which need not exist yet."""
         return f"{self._root.rstrip('/')}/{run.namespace}/{run.id}"
+
+    def states(self) -> Sequence[ServerState]:
+        """Say how each MCP server is doing."""
+        return self.servers.state() if self.servers else ()
+
+    async def accept(self, toolset: str, digest: str) -> None:
+        """Accept the changed tools of an MCP server.
+
+        Raises NotFound (TOOL_NOT_FOUND) for a toolset of no server, and Conflict (ETAG_MISMATCH).
+        """
+        name = toolset.removeprefix(MCP_PREFIX)
+        if self.servers is None or name == toolset:
+            message = f"no MCP server has the toolset {toolset!r}"
+            raise NotFound(Reason.TOOL_NOT_FOUND, message, metadata={"toolset": toolset})
+        await self.servers.accept(name, digest)
+
+    def named(self, path: str) -> str:
+        """Return the path of an existing folder that a client names for a run.
+
+        Raises Denied (PERMISSION_DENIED) for one that the configuration does not permit, and
+        InvalidRequest (INVALID_FIELD) for one that is not a plain folder.
+        """
+        permitted = [str(root) for root in self._config.tools.folders]
+        if not any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in permitted):
+            raise Denied(
+                Reason.PERMISSION_DENIED,
+                f"runs may not work in {path!r}; tools.folders permits: "
+                f"{', '.join(permitted) or 'none'}",
+                metadata={"field": "run.workspace", "key": "tools.folders"},
+            )
+        workspaces: Any = importlib.import_module("agentd.tools.builtin.workspace")
+        found: str = workspaces.check_workspace(path, "run.workspace")
+        return found
 
     async def serve(self, runtime: Runtime) -> None:
         """Open the tools, offer them, and keep MCP servers connected until cancelled."""
@@ -58,6 +93,10 @@ class Toolbox:
             importlib.import_module, "agentd.tools.sandbox.sandbox"
         )
         sandbox = await sandboxes.probe()
+        weakest = Tier[self._config.sandbox.weakest_tier.upper()]
+        if Tier.NONE.value < sandbox.tier.value < weakest.value:
+            fault = f"sandbox.weakest_tier asks for {weakest.name.lower()}"
+            sandbox = sandboxes.Sandbox(None, owner=sandbox.owner, faults=(*sandbox.faults, fault))
         self.tier, self.tier_faults = sandbox.tier, sandbox.faults
         if sandbox.tier is Tier.NONE:
             _log.warning("no_sandbox", faults=list(sandbox.faults))
@@ -74,7 +113,8 @@ class Toolbox:
             workspaces: Any = importlib.import_module("agentd.tools.builtin.workspace")
             owner = sandbox.owner.uid if sandbox.owner else None
             folders = _Folders(self._root, workspaces.make_workspace, owner)
-            tools += [_InFolder(tool, folders) for tool in catalogue.builtin_tools(sandbox)]
+            own = catalogue.builtin_tools(sandbox, self._secrets.reveal)
+            tools += [_InFolder(tool, folders) for tool in own]
         if self._config.tools.skills:
             skills: Any = importlib.import_module("agentd.tools.skills")
             found = skills.discover([str(path) for path in self._config.tools.skills])

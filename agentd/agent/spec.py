@@ -74,5 +74,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     parent: RunId | None = None
     create_time_ms: int = 0
+    workspace: str = ""
+    """The absolute path of a folder that the client named; empty for one of the run's own."""
     simulate_only: bool = False
     """Whether it ends once its plan was simulated."""

@@ -18,7 +18,8 @@ from agentd.cli.base import Command, Settings, pass_settings, run_async
 from agentd.cli.exits import Exit
 from agentd.cli.output import output_option, write_items
 from agentd.cli.pulling import DEFAULT_MODEL
-from agentd.cli.text import age
+from agentd.cli.text import age, lower
+from agentd.client.types import GetInfoResponse, McpServerState, SandboxTier
 from agentd.errors import AgentdError
 
 SQLITE_FIXED = (3, 51, 3)
@@ -186,12 +187,40 @@ async def _daemon(settings: Settings) -> list[Finding]:
         )
     if info.draining:
         found.append(Finding("warn", "daemon", "it is going down", "wait, or start it again"))
+    found += _sandbox(info)
     if info.default_model:
         found.append(Finding("ok", "models", f"{info.default_model} is the default"))
     else:
         advice = f"set a key and restart it, or `agentd models pull {DEFAULT_MODEL}`"
         found.append(Finding("warn", "models", "no model can be used", advice))
     return found
+
+
+def _sandbox(info: GetInfoResponse) -> Findings:
+    """Say how commands are isolated, and what is lost where they could be better."""
+    tier = lower(SandboxTier.Name(info.sandbox_tier), "SANDBOX_TIER_")
+    faults = "; ".join(info.sandbox_faults)
+    match tier:
+        case "bubblewrap":
+            yield Finding("ok", "sandbox", "bubblewrap: commands have files and network apart")
+        case "landlock":
+            text = f"landlock: commands see other processes, and have no network ({faults})"
+            yield Finding("warn", "sandbox", text, "apt install bubblewrap, then restart it")
+        case "none":
+            text = f"process/run is not offered: {faults}"
+            yield Finding("warn", "sandbox", text, "apt install bubblewrap, then restart it")
+        case _:
+            yield Finding("ok", "sandbox", "not probed yet")
+    for server in info.mcp_servers:
+        state = lower(McpServerState.Name(server.state), "MCP_SERVER_STATE_")
+        text = f"{server.name} is {state}, {server.tool_count} tools"
+        if state == "paused":
+            advice = f"look at what changed: agentd tools accept {server.name}"
+            yield Finding("warn", "mcp", f"{text}: {server.reason}", advice)
+        elif state == "failing":
+            yield Finding("warn", "mcp", f"{text}: {server.reason}", "correct tools.mcp")
+        else:
+            yield Finding("ok", "mcp", text)
 
 
 def _user(uid: int) -> str:

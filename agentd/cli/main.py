@@ -44,7 +44,7 @@ HELP = """Run AI agents.
 
 \b
 agentd run "What is the capital of France?"
-agentd run --tools files.py "Which of these files is the largest?"
+agentd run --tools folder.py "Which of these files is the largest?"
 agentd ps
 agentd logs -f RUN
 """

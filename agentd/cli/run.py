@@ -30,7 +30,7 @@ TEXT, JSON, JSONL = "text", "json", "jsonl"
 
 EXAMPLES = """
 agentd run "Write a haiku about queues"
-agentd run --tools files.py "Which of these files is the largest?"
+agentd run --tools folder.py "Which of these files is the largest?"
 git diff | agentd run --model anthropic/claude-sonnet-4-5 --max-cost 0.10 -
 """
 
@@ -46,6 +46,7 @@ class Options:
     tools: tuple[Path, ...]
     use: tuple[str, ...]
     toolset: str
+    workspace: Path | None
     max_turns: int
     max_tokens: int
     max_cost: float
@@ -69,7 +70,14 @@ class Options:
     help="Offer the functions of a Python file as tools, from this process. Repeatable.",
 )
 @click.option("--toolset", default="", metavar="NAME", help="The toolset of --tools.")
-@click.option("--use", multiple=True, metavar="PATTERN", help="Tools of other hosts: toolset/*.")
+@click.option("--use", multiple=True, metavar="PATTERN", help="Other tools, such as files/*.")
+@click.option(
+    "--workspace",
+    default=None,
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    metavar="DIR",
+    help="The folder that files/* and process/* work in. [default: one of the run's own]",
+)
 @click.option("--max-turns", default=0, type=click.IntRange(0), help="The most model turns.")
 @click.option("--max-tokens", default=0, type=click.IntRange(0), help="The most tokens in all.")
 @click.option("--max-cost", default=0.0, type=click.FloatRange(0), help="The most US dollars.")
@@ -143,6 +151,7 @@ def _new_run(goal: str, options: Options, toolsets: list[str]) -> Run:
         model=options.model,
         tools=[*options.use, *(f"{toolset}/*" for toolset in toolsets)],
         budget=budget,
+        workspace=str(options.workspace or ""),
         simulate_only=options.simulate,
     )
 

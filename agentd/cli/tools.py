@@ -11,7 +11,7 @@ from agentd.cli.inspecting import show as show_resource
 from agentd.cli.interrupts import Interrupts
 from agentd.cli.output import TABLE, output_option, write_items, write_line
 from agentd.cli.talk import Talk
-from agentd.cli.text import line, lower
+from agentd.cli.text import clean, line, lower
 from agentd.cli.toolfile import load_functions, toolset_for
 from agentd.client.types import EffectClass, Tool, to_json
 
@@ -58,9 +58,7 @@ def show(settings: Settings, name: str, output: str) -> None:
         write_line(to_json(found))
 
 
-@tools.command(
-    examples='agentd tools host files.py --toolset files\nagentd run --use "files/*" "Tidy up"'
-)
+@tools.command(examples='agentd tools host folder.py\nagentd run --use "folder/*" "Tidy up"')
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--toolset", default="", metavar="NAME", help="[default: made from the file's name]")
 @click.option("--host", default="", metavar="ID", help="An id to keep over restarts.")
@@ -86,6 +84,36 @@ def host(settings: Settings, file: Path, toolset: str, host: str, capacity: int)
         return Exit.OK
 
     return run_async(work())
+
+
+@tools.command(examples="agentd tools accept git\nagentd tools accept git --digest 5f2c…")
+@click.argument("server", metavar="SERVER")
+@click.option("--digest", default="", help="Accept what has this digest, without showing it.")
+@pass_settings
+def accept(settings: Settings, server: str, digest: str) -> None:
+    """Accept the changed tools of an MCP server. Without --digest, shows what has changed."""
+
+    async def work() -> None:
+        async with settings.client() as client:
+            if digest:
+                await client.tools.accept(f"toolsets/mcp-{server}", digest)
+                return
+            info = await client.system.info()
+            states = {state.name: state for state in info.mcp_servers}
+            state = states.get(server)
+            if state is None:
+                known = ", ".join(states) or "none"
+                raise click.UsageError(f"there is no MCP server {server!r}; there are: {known}")
+            if not state.offered_digest:
+                sys.stdout.write(f"{server} offers what was accepted.\n")
+                return
+            for change in state.changes:
+                sys.stdout.write(clean(change) + "\n")
+            sys.stdout.write(
+                f"Accept: agentd tools accept {server} --digest {state.offered_digest}\n"
+            )
+
+    run_async(work())
 
 
 def _row(tool: Tool) -> tuple[str, ...]:

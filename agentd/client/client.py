@@ -140,7 +140,7 @@ class Client:
     ) -> ToolHost:
         """Return a host that offers functions of this process as `toolset/{function name}`.
 
-        Use it as `async with client.host("files", [read, write])`: inside, the tools are
+        Use it as `async with client.host("notes", [read, write])`: inside, the tools are
         registered and calls are executed. `host` is the id kept over restarts of this program;
         without one, an id is made.
         """

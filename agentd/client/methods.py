@@ -33,7 +33,15 @@ _FILES: tuple[FileDescriptor, ...] = (
 )
 _READS = ("Get", "List", "Search", "Wait")
 _REPEATABLE = frozenset(
-    {"PauseRun", "CancelRun", "CompleteCalls", "ReportProgress", "ExtendLeases", "Drain"}
+    {
+        "AcceptTools",
+        "PauseRun",
+        "CancelRun",
+        "CompleteCalls",
+        "ReportProgress",
+        "ExtendLeases",
+        "Drain",
+    }
 )
 """Methods that change something and may be repeated all the same, as the contract says of each."""
 

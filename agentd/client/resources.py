@@ -240,6 +240,12 @@ class Tools:
         request = tool_service_pb2.GetToolRequest(name=name)
         return (await self._transport.call(request, tool_service_pb2.GetToolResponse)).tool
 
+    async def accept(self, toolset: str, digest: str) -> None:
+        """Accept the changed tools of an MCP server: of `toolsets/mcp-{server}`, those that
+        `System.info` showed with this `offered_digest`."""
+        request = tool_service_pb2.AcceptToolsRequest(name=toolset, digest=digest)
+        await self._transport.call(request, tool_service_pb2.AcceptToolsResponse)
+
 
 class System:
     """Serves the daemon itself: SystemService."""

@@ -48,7 +48,13 @@ from agentd.v1.run_service_pb2 import (
     RetryCall,
 )
 from agentd.v1.session_pb2 import Session
-from agentd.v1.system_service_pb2 import GetInfoResponse, ModelInfo, SandboxTier
+from agentd.v1.system_service_pb2 import (
+    GetInfoResponse,
+    McpServer,
+    McpServerState,
+    ModelInfo,
+    SandboxTier,
+)
 from agentd.v1.task_pb2 import Task, TaskState
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
@@ -82,6 +88,8 @@ __all__ = [
     "EventFilter",
     "GetInfoResponse",
     "Invocation",
+    "McpServer",
+    "McpServerState",
     "ModelErrorKind",
     "ModelFailed",
     "ModelInfo",

@@ -379,7 +379,15 @@ def _places(environ: Mapping[str, str]) -> Values:
         ("state", "directory"): (state / "agentd", state_origin),
         ("state", "models_directory"): (data / "agentd" / "models", data_origin),
         ("state", "workspaces_directory"): (data / "agentd" / "workspaces", data_origin),
+        ("tools", "folders"): _default_folders(environ),
     }
+
+
+def _default_folders(environ: Mapping[str, str]) -> tuple[tuple[Path, ...], Origin]:
+    """Return where runs may work: in the home of a user; the system's daemon serves several."""
+    if os.getuid() == 0:
+        return (), DEFAULT
+    return (_home(environ, "HOME", "")[0],), Origin("default", "$HOME")
 
 
 def _default_socket(environ: Mapping[str, str], state: Path) -> tuple[Path, Origin]:

@@ -53,6 +53,9 @@ class Tools:
     builtin: bool = key(True, FLAG, "Whether there are tools for files, commands and pages.")
     max_calls: int = key(64, integer(1, 10_000), "Calls of these at a time.")
     max_calls_per_tool: int = key(16, integer(1, 10_000), "Calls of one of these at a time.")
+    folders: tuple[Path, ...] = key(
+        (), PATHS, "Folders that runs may be told to work in, or beneath. A user's: the home."
+    )
     skills: tuple[Path, ...] = key((), PATHS, "Folders whose folders are skills.")
     mcp: Mapping[str, McpServerSection] = table(McpServerSection, "NAME")
 
@@ -63,8 +66,8 @@ class Sandbox:
 
     weakest_tier: str = key(
         "landlock",
-        choice("bubblewrap", "landlock", "none"),
-        "What must work for commands to be offered. none runs them unconfined where nothing does.",
+        choice("bubblewrap", "landlock"),
+        "What must work at the least for commands to be offered.",
     )
 
 

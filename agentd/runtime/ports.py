@@ -275,7 +275,27 @@ class LocalTool(Protocol):
         ...
 
     async def __call__(self, invocation: Invocation) -> Outcome:
-        """Execute a call, or say what it would do. Cancelling it stops everything it began."""
+        """Execute a call, or say what it would do.
+
+        Cancelling it stops everything it began; one that knows its outcome all the same leaves with
+        `CancelledError(outcome)`.
+        """
+        ...
+
+
+class Workspaces(Protocol):
+    """The folders that the daemon's own tools work in."""
+
+    def own(self, run: RunIdentity) -> str:
+        """Return the absolute path of a run's own folder, which need not exist; empty when runs
+        have none."""
+        ...
+
+    def named(self, path: str) -> str:
+        """Return the path of an existing folder that a client names for a run. Blocks.
+
+        Raises Denied (PERMISSION_DENIED) and InvalidRequest (INVALID_FIELD).
+        """
         ...
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, RunIdentity
 from agentd.agent.spec import Agent
+from agentd.errors import invalid_field
 from agentd.runtime.approvals import Approvals
 from agentd.runtime.asking import Asking
 from agentd.runtime.claims import RequestClaims
@@ -22,7 +23,15 @@ from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
 from agentd.runtime.minding import Minding, NoMemory
-from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Remembering
+from agentd.runtime.ports import (
+    Clock,
+    Entropy,
+    Journal,
+    LocalTool,
+    Models,
+    Remembering,
+    Workspaces,
+)
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
 from agentd.runtime.redacting import Redact
@@ -55,9 +64,16 @@ class RuntimeLimits(msgspec.Struct, frozen=True):
     model_timeout_s: float = 900.0
 
 
-def no_workspace(_: RunIdentity) -> str:
-    """Give a run no folder."""
-    return ""
+class NoWorkspaces:
+    """The port `Workspaces` of a runtime whose tools need no folder."""
+
+    def own(self, _: RunIdentity) -> str:
+        """Give a run no folder."""
+        return ""
+
+    def named(self, path: str) -> str:
+        """Refuse every folder."""
+        raise invalid_field("run.workspace", f"{path!r} is of no use here: no tool needs a folder")
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -74,8 +90,7 @@ class Outside(msgspec.Struct, frozen=True):
     boundary: Callable[[str], None] | None = None
     """Called between an effect's record and its dispatch, after its dispatch, and when a fact
     arrives: the points at which the crash tests kill."""
-    workspace: Callable[[RunIdentity], str] = no_workspace
-    """Returns the absolute path of a run's folder; empty when it has none."""
+    workspaces: Workspaces = msgspec.field(default_factory=NoWorkspaces)
     memory: Remembering | None = None
     """What runs know of earlier work; None for nothing."""
 
@@ -97,17 +112,7 @@ class Runtime:
         self.watches = Watches(journal, limits.watches, outside.redact)
         self.hosts = Hosts(leases, clock, entropy, limits.leases)
         self.local_tools = LocalTools(outside.local_tools, limits.local)
-        self._starting = Starting(
-            journal=journal,
-            library=self.library,
-            models=outside.models,
-            registry=self.registry,
-            clock=clock,
-            limits=limits.runs,
-            workspace=outside.workspace,
-            settled=self.local_tools.settled,
-            redact=outside.redact,
-        )
+        self._starting = self._build_starting(outside, limits)
         judging = Judging(judge, self.local_tools)
         around = self._surroundings(outside, timers, limits, judging)
         self.scheduler = Scheduler(around, timers, clock, entropy, limits.scheduler)
@@ -173,6 +178,20 @@ class Runtime:
             reading=self.reading,
             entropy=entropy,
             limits=limits,
+        )
+
+    def _build_starting(self, outside: Outside, limits: RuntimeLimits) -> Starting:
+        return Starting(
+            journal=outside.journal,
+            library=self.library,
+            models=outside.models,
+            registry=self.registry,
+            clock=outside.clock,
+            limits=limits.runs,
+            manifests=self.manifests,
+            workspaces=outside.workspaces,
+            settled=self.local_tools.settled,
+            redact=outside.redact,
         )
 
     def _surroundings(

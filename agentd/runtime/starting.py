@@ -1,5 +1,6 @@
 """Resolve what a run starts with: its agent, model, tools and the conversation it continues."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -21,7 +22,8 @@ from agentd.protocol.machine import evolve
 from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
-from agentd.runtime.ports import Clock, Journal, Models, RunQuery
+from agentd.runtime.manifests import Manifests
+from agentd.runtime.ports import Clock, Journal, Models, RunQuery, Workspaces
 from agentd.runtime.redacting import Redact
 from agentd.runtime.terms import grant, routed, routes_of, terms_of
 from agentd.tools.registry import Registry
@@ -56,6 +58,7 @@ class NewRun(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     budget: Budget = Budget()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    workspace: str = ""
     simulate_only: bool = False
 
 
@@ -71,7 +74,8 @@ class Starting:
         registry: Registry,
         clock: Clock,
         limits: RunLimits,
-        workspace: Callable[[RunIdentity], str],
+        manifests: Manifests,
+        workspaces: Workspaces,
         settled: Callable[[], Awaitable[None]],
         redact: Redact | None,
     ) -> None:
@@ -81,7 +85,8 @@ class Starting:
         self._registry = registry
         self._clock = clock
         self._limits = limits
-        self._workspace = workspace
+        self._manifests = manifests
+        self._workspaces = workspaces
         self._settled = settled
         self._redact: Redact = redact or str
         self._conversations: Kept[RunIdentity, Sequence[Message]] = Kept(CONVERSATIONS)
@@ -124,9 +129,14 @@ class Starting:
             tools=request.tools,
             annotations=request.annotations,
             create_time_ms=now,
+            workspace=await self._folder(request.workspace),
             simulate_only=request.simulate_only,
         )
         return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
+
+    async def _folder(self, named: str) -> str:
+        """Return the folder that a client names, once it was looked at."""
+        return await asyncio.to_thread(self._workspaces.named, named) if named else ""
 
     async def start(self, identity: RunIdentity, spec: RunSpec) -> RunStarted:
         """Return the fact that a run starts with.
@@ -141,12 +151,14 @@ class Starting:
         previous = await self._previous(identity)
         earlier = await self.conversation(identity.namespace, previous) if previous else ()
         wall_ms = spec.budget.max_wall_time_ms
-        workspace = self._workspace(identity)
+        granted = grant(tools)
+        await self._manifests.settle(identity.namespace, granted)
+        workspace = spec.workspace or self._workspaces.own(identity)
         above, labels = await self._inherited(identity, spec)
         return RunStarted(
             model=info.name,
             protocol=agent.protocol,
-            tools=grant(tools),
+            tools=granted,
             previous_run=previous,
             prices=info.prices,
             context_tokens=_context_tokens(agent, tools, earlier),

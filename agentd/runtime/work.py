@@ -19,13 +19,13 @@ from agentd.agent.effects import (
     StopCall,
 )
 from agentd.agent.events import Event, FailureReason, ModelLost, RunEnded, RunFailure, RunState
-from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted
+from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted, Outcome, OutcomeUnknown
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, Exhausted, Unavailable
 from agentd.protocol.calls import fact_of
 from agentd.protocol.lifecycle.folding import stopping_call
 from agentd.protocol.machine import without_outcome
@@ -205,11 +205,15 @@ class Work:
 
     async def _perform(self, job: _Job, work: Coroutine[Any, Any, Event]) -> None:
         event: Event | None = None
+        breaks = False
         try:
             event = await work
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if job.late or job.unwanted:
-                event = self._given_up(job)
+                event = self._given_up(job, told=_told(error))
+            raise
+        except BaseException:
+            breaks = True  # The group ends, and nothing more may begin in it.
             raise
         finally:
             if job.timer:
@@ -217,13 +221,13 @@ class Work:
             del self._jobs[job.effect.key]
             if job.path:
                 self._around.local_tools.release(job.path)
-            if event is None:
-                self._run.wake()
-            else:
+            if event is not None:
                 self._run.post(Posting(event))
+            elif not breaks:
+                self._run.wake()
 
-    def _given_up(self, job: _Job) -> Event | None:
-        """Return the fact for work that was cancelled."""
+    def _given_up(self, job: _Job, told: Outcome | None) -> Event | None:
+        """Return the fact for work that was cancelled; `told` is what it knew of its outcome."""
         effect = job.effect
         match effect:
             case AskModel() if job.late:
@@ -234,6 +238,8 @@ class Work:
                 call = self._run.state.call(effect.call)
                 if call is None:
                     return None
+                if told and not isinstance(told, OutcomeUnknown):
+                    return fact_of(call, told, stopping=self._run.state.stopping is not None)
                 if job.late:
                     message = "the tool did not end in time"
                     return without_outcome(call, CallErrorReason.TIMEOUT, message)
@@ -246,6 +252,8 @@ class Work:
     async def _resolve(self) -> Event:
         try:
             return await self._around.starting.start(self._run.identity, self._run.spec)
+        except (Unavailable, Exhausted):
+            raise  # The journal's: the run rests, and begins again.
         except AgentdError as error:
             failure = RunFailure(FailureReason.NOT_FOUND, error.message)
             return RunEnded(RunState.FAILED, failure=failure)
@@ -280,6 +288,11 @@ class Work:
 
 def _kind(call: OpenCall) -> InvocationKind:
     return InvocationKind.SIMULATE if call.simulate else InvocationKind.EXECUTE
+
+
+def _told(error: asyncio.CancelledError) -> Outcome | None:
+    """Return the outcome that a cancelled tool left with its cancellation, if it did."""
+    return error.args[0] if error.args and isinstance(error.args[0], Outcome) else None
 
 
 def hosted(call: OpenCall) -> bool:

@@ -203,6 +203,7 @@ def run(value: Run) -> run_pb2.Run:
         "start_time": _time(view.start_time_ms),
         "end_time": _time(view.end_time_ms),
         "update_time": _time(view.update_time_ms),
+        "workspace": spec.workspace,
         "simulate_only": spec.simulate_only,
     }
     return run_pb2.Run(**fields)

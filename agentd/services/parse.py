@@ -142,6 +142,10 @@ def session(message: session_pb2.Session, namespace: Namespace) -> Session:
     )
 
 
+MAX_PATH = 4096
+"""The longest path that Linux takes."""
+
+
 def new_run(message: run_pb2.Run, namespace: Namespace) -> NewRun:
     """Return a run that is to be created."""
     return NewRun(
@@ -155,6 +159,7 @@ def new_run(message: run_pb2.Run, namespace: Namespace) -> NewRun:
         tools=checks.patterns(message.tools, "run.tools"),
         budget=budget(message.budget, "run.budget"),
         annotations=checks.annotations(message.annotations, "run.annotations"),
+        workspace=checks.text(message.workspace, "run.workspace", at_most=MAX_PATH),
         simulate_only=message.simulate_only,
     )
 

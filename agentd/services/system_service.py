@@ -9,13 +9,15 @@ from agentd.agent.message import ModelInfo
 from agentd.runtime.scheduler import Scheduler
 from agentd.services import checks, convert
 from agentd.services.caller import Caller
+from agentd.tools.mcp.server import ServerState
+from agentd.tools.sandbox.profile import Tier
 from agentd.v1 import system_service_pb2 as pb
 
 MAX_DRAIN_MS = 3_600_000
 
 
 class Info(msgspec.Struct, frozen=True):
-    """What the daemon is at this moment. It does not execute commands, so it has no sandbox."""
+    """What the daemon is at this moment."""
 
     version: str
     start_time_ms: int
@@ -31,6 +33,10 @@ class Info(msgspec.Struct, frozen=True):
     max_request_bytes: int
     runtime_versions: Mapping[str, str]
     lease_ms: int
+    sandbox: Tier | None = None
+    """None until it was probed."""
+    sandbox_faults: Sequence[str] = ()
+    mcp_servers: Sequence[ServerState] = ()
 
 
 class SystemService:
@@ -58,6 +64,9 @@ class SystemService:
             max_request_bytes=info.max_request_bytes,
             runtime_versions=info.runtime_versions,
             lease_duration=convert.duration(info.lease_ms),
+            sandbox_tier=f"SANDBOX_TIER_{info.sandbox.name if info.sandbox else 'UNSPECIFIED'}",
+            sandbox_faults=info.sandbox_faults,
+            mcp_servers=[_mcp_server(state) for state in info.mcp_servers],
         )
 
     async def Drain(self, request: pb.DrainRequest, _caller: Caller) -> pb.DrainResponse:
@@ -66,3 +75,16 @@ class SystemService:
         if request.HasField("timeout"):
             timeout_ms = checks.duration_ms(request.timeout, "timeout", most_ms=MAX_DRAIN_MS)
         return pb.DrainResponse(complete=await self._scheduler.drain(timeout_ms / 1000))
+
+
+def _mcp_server(state: ServerState) -> pb.McpServer:
+    return pb.McpServer(
+        name=state.name,
+        state=f"MCP_SERVER_STATE_{state.phase.name}",
+        reason=state.reason,
+        digest=state.digest,
+        offered_digest=state.offered_digest,
+        changes=state.changes,
+        tool_count=state.tools,
+        faults=state.faults,
+    )

@@ -8,6 +8,7 @@ import msgspec
 
 from agentd.agent.tool import Tool
 from agentd.errors import invalid_field
+from agentd.tools.weight import TooHeavy, weigh
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
@@ -23,6 +24,8 @@ MAX_SENTENCE = 400
 """The longest sentence that is given to a model, in characters."""
 MAX_COMPILED = 4096
 """The most compiled schemas that are kept."""
+MAX_WEIGHT = 100_000
+"""The most parts of a schema that may apply to one value, about 10 ms."""
 MAX_BACKTRACKS = 100_000
 """Steps of one match of a pattern, about 10 ms; a text that needs more does not match."""
 
@@ -70,7 +73,8 @@ def check_schema(text: str, field: str, *, of_object: bool = False) -> None:
         schema = _decode(text, MAX_SCHEMA_BYTES)
         _check_dialect(schema, of_object=of_object)
         _checker(schema)
-    except _Refusal as refusal:
+        weigh(schema, MAX_WEIGHT)
+    except (_Refusal, TooHeavy) as refusal:
         raise invalid_field(field, str(refusal)) from None
 
 

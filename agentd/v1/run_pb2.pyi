@@ -96,7 +96,7 @@ CANCEL_OUTCOME_REFUSED: CancelOutcome
 CANCEL_OUTCOME_STILL_RUNNING: CancelOutcome
 
 class Run(_message.Message):
-    __slots__ = ("name", "agent", "agent_revision", "session", "goal", "model", "tools", "budget", "annotations", "state", "wait_reason", "wait_detail", "output", "failure", "usage", "last_sequence", "parent_run", "create_time", "start_time", "end_time", "update_time", "simulate_only")
+    __slots__ = ("name", "agent", "agent_revision", "session", "goal", "model", "tools", "budget", "annotations", "state", "wait_reason", "wait_detail", "output", "failure", "usage", "last_sequence", "parent_run", "create_time", "start_time", "end_time", "update_time", "workspace", "simulate_only")
     class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class Run(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_FIELD_NUMBER: _ClassVar[int]
     SIMULATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     agent: str
@@ -147,8 +148,9 @@ class Run(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
+    workspace: str
     simulate_only: bool
-    def __init__(self, name: _Optional[str] = ..., agent: _Optional[str] = ..., agent_revision: _Optional[int] = ..., session: _Optional[str] = ..., goal: _Optional[str] = ..., model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., wait_reason: _Optional[_Union[WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., output: _Optional[str] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ..., last_sequence: _Optional[int] = ..., parent_run: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., simulate_only: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., agent: _Optional[str] = ..., agent_revision: _Optional[int] = ..., session: _Optional[str] = ..., goal: _Optional[str] = ..., model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., wait_reason: _Optional[_Union[WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., output: _Optional[str] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ..., last_sequence: _Optional[int] = ..., parent_run: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., workspace: _Optional[str] = ..., simulate_only: bool = ...) -> None: ...
 
 class RunFailure(_message.Message):
     __slots__ = ("reason", "message")

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61gentd/v1/system_service.proto\x12\tagentd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\x9b\x04\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x04 \x01(\x03\x12\x1c\n\x14unfinished_run_count\x18\x05 \x01(\x03\x12$\n\x06models\x18\x06 \x03(\x0b\x32\x14.agentd.v1.ModelInfo\x12\x15\n\rdefault_model\x18\x07 \x01(\t\x12,\n\x0csandbox_tier\x18\x08 \x01(\x0e\x32\x16.agentd.v1.SandboxTier\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x12\n\nprocess_id\x18\n \x01(\x03\x12\x1c\n\x14\x63onnected_host_count\x18\x0b \x01(\x03\x12\x19\n\x11max_request_bytes\x18\x0c \x01(\x03\x12I\n\x10runtime_versions\x18\r \x03(\x0b\x32/.agentd.v1.GetInfoResponse.RuntimeVersionsEntry\x12\x31\n\x0elease_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x36\n\x14RuntimeVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x03\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\":\n\x0c\x44rainRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"!\n\rDrainResponse\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08*z\n\x0bSandboxTier\x12\x1c\n\x18SANDBOX_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11SANDBOX_TIER_NONE\x10\x01\x12\x19\n\x15SANDBOX_TIER_LANDLOCK\x10\x02\x12\x1b\n\x17SANDBOX_TIER_BUBBLEWRAP\x10\x03\x32\xb5\x01\n\rSystemService\x12R\n\x07GetInfo\x12\x19.agentd.v1.GetInfoRequest\x1a\x1a.agentd.v1.GetInfoResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/info\x12P\n\x05\x44rain\x12\x17.agentd.v1.DrainRequest\x1a\x18.agentd.v1.DrainResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1:drain:\x01*BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61gentd/v1/system_service.proto\x12\tagentd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\xde\x04\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x04 \x01(\x03\x12\x1c\n\x14unfinished_run_count\x18\x05 \x01(\x03\x12$\n\x06models\x18\x06 \x03(\x0b\x32\x14.agentd.v1.ModelInfo\x12\x15\n\rdefault_model\x18\x07 \x01(\t\x12,\n\x0csandbox_tier\x18\x08 \x01(\x0e\x32\x16.agentd.v1.SandboxTier\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x12\n\nprocess_id\x18\n \x01(\x03\x12\x1c\n\x14\x63onnected_host_count\x18\x0b \x01(\x03\x12\x19\n\x11max_request_bytes\x18\x0c \x01(\x03\x12I\n\x10runtime_versions\x18\r \x03(\x0b\x32/.agentd.v1.GetInfoResponse.RuntimeVersionsEntry\x12\x31\n\x0elease_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0esandbox_faults\x18\x0f \x03(\t\x12)\n\x0bmcp_servers\x18\x10 \x03(\x0b\x32\x14.agentd.v1.McpServer\x1a\x36\n\x14RuntimeVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb0\x01\n\tMcpServer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.agentd.v1.McpServerState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x16\n\x0eoffered_digest\x18\x05 \x01(\t\x12\x0f\n\x07\x63hanges\x18\x06 \x03(\t\x12\x12\n\ntool_count\x18\x07 \x01(\x05\x12\x0e\n\x06\x66\x61ults\x18\x08 \x03(\t\"P\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x03\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\":\n\x0c\x44rainRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"!\n\rDrainResponse\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08*\xae\x01\n\x0eMcpServerState\x12 \n\x1cMCP_SERVER_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMCP_SERVER_STATE_CONNECTING\x10\x01\x12\x1e\n\x1aMCP_SERVER_STATE_CONNECTED\x10\x02\x12\x1b\n\x17MCP_SERVER_STATE_PAUSED\x10\x03\x12\x1c\n\x18MCP_SERVER_STATE_FAILING\x10\x04*z\n\x0bSandboxTier\x12\x1c\n\x18SANDBOX_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11SANDBOX_TIER_NONE\x10\x01\x12\x19\n\x15SANDBOX_TIER_LANDLOCK\x10\x02\x12\x1b\n\x17SANDBOX_TIER_BUBBLEWRAP\x10\x03\x32\xb5\x01\n\rSystemService\x12R\n\x07GetInfo\x12\x19.agentd.v1.GetInfoRequest\x1a\x1a.agentd.v1.GetInfoResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/info\x12P\n\x05\x44rain\x12\x17.agentd.v1.DrainRequest\x1a\x18.agentd.v1.DrainResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1:drain:\x01*BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,20 +41,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['GetInfo']._serialized_options = b'\202\323\344\223\002\n\022\010/v1/info'
   _globals['_SYSTEMSERVICE'].methods_by_name['Drain']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['Drain']._serialized_options = b'\202\323\344\223\002\016\"\t/v1:drain:\001*'
-  _globals['_SANDBOXTIER']._serialized_start=877
-  _globals['_SANDBOXTIER']._serialized_end=999
+  _globals['_MCPSERVERSTATE']._serialized_start=1124
+  _globals['_MCPSERVERSTATE']._serialized_end=1298
+  _globals['_SANDBOXTIER']._serialized_start=1300
+  _globals['_SANDBOXTIER']._serialized_end=1422
   _globals['_GETINFOREQUEST']._serialized_start=140
   _globals['_GETINFOREQUEST']._serialized_end=156
   _globals['_GETINFORESPONSE']._serialized_start=159
-  _globals['_GETINFORESPONSE']._serialized_end=698
-  _globals['_GETINFORESPONSE_RUNTIMEVERSIONSENTRY']._serialized_start=644
-  _globals['_GETINFORESPONSE_RUNTIMEVERSIONSENTRY']._serialized_end=698
-  _globals['_MODELINFO']._serialized_start=700
-  _globals['_MODELINFO']._serialized_end=780
-  _globals['_DRAINREQUEST']._serialized_start=782
-  _globals['_DRAINREQUEST']._serialized_end=840
-  _globals['_DRAINRESPONSE']._serialized_start=842
-  _globals['_DRAINRESPONSE']._serialized_end=875
-  _globals['_SYSTEMSERVICE']._serialized_start=1002
-  _globals['_SYSTEMSERVICE']._serialized_end=1183
+  _globals['_GETINFORESPONSE']._serialized_end=765
+  _globals['_GETINFORESPONSE_RUNTIMEVERSIONSENTRY']._serialized_start=711
+  _globals['_GETINFORESPONSE_RUNTIMEVERSIONSENTRY']._serialized_end=765
+  _globals['_MCPSERVER']._serialized_start=768
+  _globals['_MCPSERVER']._serialized_end=944
+  _globals['_MODELINFO']._serialized_start=946
+  _globals['_MODELINFO']._serialized_end=1026
+  _globals['_DRAINREQUEST']._serialized_start=1028
+  _globals['_DRAINREQUEST']._serialized_end=1086
+  _globals['_DRAINRESPONSE']._serialized_start=1088
+  _globals['_DRAINRESPONSE']._serialized_end=1121
+  _globals['_SYSTEMSERVICE']._serialized_start=1425
+  _globals['_SYSTEMSERVICE']._serialized_end=1606
 # @@protoc_insertion_point(module_scope)

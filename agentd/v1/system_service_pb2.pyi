@@ -9,12 +9,25 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class McpServerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MCP_SERVER_STATE_UNSPECIFIED: _ClassVar[McpServerState]
+    MCP_SERVER_STATE_CONNECTING: _ClassVar[McpServerState]
+    MCP_SERVER_STATE_CONNECTED: _ClassVar[McpServerState]
+    MCP_SERVER_STATE_PAUSED: _ClassVar[McpServerState]
+    MCP_SERVER_STATE_FAILING: _ClassVar[McpServerState]
+
 class SandboxTier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SANDBOX_TIER_UNSPECIFIED: _ClassVar[SandboxTier]
     SANDBOX_TIER_NONE: _ClassVar[SandboxTier]
     SANDBOX_TIER_LANDLOCK: _ClassVar[SandboxTier]
     SANDBOX_TIER_BUBBLEWRAP: _ClassVar[SandboxTier]
+MCP_SERVER_STATE_UNSPECIFIED: McpServerState
+MCP_SERVER_STATE_CONNECTING: McpServerState
+MCP_SERVER_STATE_CONNECTED: McpServerState
+MCP_SERVER_STATE_PAUSED: McpServerState
+MCP_SERVER_STATE_FAILING: McpServerState
 SANDBOX_TIER_UNSPECIFIED: SandboxTier
 SANDBOX_TIER_NONE: SandboxTier
 SANDBOX_TIER_LANDLOCK: SandboxTier
@@ -25,7 +38,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = ("version", "start_time", "revision", "oldest_revision", "unfinished_run_count", "models", "default_model", "sandbox_tier", "draining", "process_id", "connected_host_count", "max_request_bytes", "runtime_versions", "lease_duration")
+    __slots__ = ("version", "start_time", "revision", "oldest_revision", "unfinished_run_count", "models", "default_model", "sandbox_tier", "draining", "process_id", "connected_host_count", "max_request_bytes", "runtime_versions", "lease_duration", "sandbox_faults", "mcp_servers")
     class RuntimeVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +60,8 @@ class GetInfoResponse(_message.Message):
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     LEASE_DURATION_FIELD_NUMBER: _ClassVar[int]
+    SANDBOX_FAULTS_FIELD_NUMBER: _ClassVar[int]
+    MCP_SERVERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     start_time: _timestamp_pb2.Timestamp
     revision: int
@@ -61,7 +76,29 @@ class GetInfoResponse(_message.Message):
     max_request_bytes: int
     runtime_versions: _containers.ScalarMap[str, str]
     lease_duration: _duration_pb2.Duration
-    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., unfinished_run_count: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., sandbox_tier: _Optional[_Union[SandboxTier, str]] = ..., draining: bool = ..., process_id: _Optional[int] = ..., connected_host_count: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., runtime_versions: _Optional[_Mapping[str, str]] = ..., lease_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    sandbox_faults: _containers.RepeatedScalarFieldContainer[str]
+    mcp_servers: _containers.RepeatedCompositeFieldContainer[McpServer]
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., unfinished_run_count: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., sandbox_tier: _Optional[_Union[SandboxTier, str]] = ..., draining: bool = ..., process_id: _Optional[int] = ..., connected_host_count: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., runtime_versions: _Optional[_Mapping[str, str]] = ..., lease_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., sandbox_faults: _Optional[_Iterable[str]] = ..., mcp_servers: _Optional[_Iterable[_Union[McpServer, _Mapping]]] = ...) -> None: ...
+
+class McpServer(_message.Message):
+    __slots__ = ("name", "state", "reason", "digest", "offered_digest", "changes", "tool_count", "faults")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OFFERED_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    TOOL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: McpServerState
+    reason: str
+    digest: str
+    offered_digest: str
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    tool_count: int
+    faults: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[McpServerState, str]] = ..., reason: _Optional[str] = ..., digest: _Optional[str] = ..., offered_digest: _Optional[str] = ..., changes: _Optional[_Iterable[str]] = ..., tool_count: _Optional[int] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("name", "context_tokens", "ready", "detail")

@@ -26,7 +26,7 @@ from agentd.v1 import tool_pb2 as agentd_dot_v1_dot_tool__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61gentd/v1/tool_service.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1cgoogle/api/annotations.proto\"J\n\x10ListToolsRequest\x12\x0f\n\x07toolset\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x11ListToolsResponse\x12\x1e\n\x05tools\x18\x01 \x03(\x0b\x32\x0f.agentd.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x0fGetToolResponse\x12\x1d\n\x04tool\x18\x01 \x01(\x0b\x32\x0f.agentd.v1.Tool2\xd1\x01\n\x0bToolService\x12Y\n\tListTools\x12\x1b.agentd.v1.ListToolsRequest\x1a\x1c.agentd.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12g\n\x07GetTool\x12\x19.agentd.v1.GetToolRequest\x1a\x1a.agentd.v1.GetToolResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=toolsets/*/tools/*}BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61gentd/v1/tool_service.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1cgoogle/api/annotations.proto\"J\n\x10ListToolsRequest\x12\x0f\n\x07toolset\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x11ListToolsResponse\x12\x1e\n\x05tools\x18\x01 \x03(\x0b\x32\x0f.agentd.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x0fGetToolResponse\x12\x1d\n\x04tool\x18\x01 \x01(\x0b\x32\x0f.agentd.v1.Tool\"2\n\x12\x41\x63\x63\x65ptToolsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x15\n\x13\x41\x63\x63\x65ptToolsResponse2\xc8\x02\n\x0bToolService\x12Y\n\tListTools\x12\x1b.agentd.v1.ListToolsRequest\x1a\x1c.agentd.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12g\n\x07GetTool\x12\x19.agentd.v1.GetToolRequest\x1a\x1a.agentd.v1.GetToolResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=toolsets/*/tools/*}\x12u\n\x0b\x41\x63\x63\x65ptTools\x12\x1d.agentd.v1.AcceptToolsRequest\x1a\x1e.agentd.v1.AcceptToolsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/{name=toolsets/*}:accept:\x01*BH\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLSERVICE'].methods_by_name['ListTools']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/tools'
   _globals['_TOOLSERVICE'].methods_by_name['GetTool']._loaded_options = None
   _globals['_TOOLSERVICE'].methods_by_name['GetTool']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/{name=toolsets/*/tools/*}'
+  _globals['_TOOLSERVICE'].methods_by_name['AcceptTools']._loaded_options = None
+  _globals['_TOOLSERVICE'].methods_by_name['AcceptTools']._serialized_options = b'\202\323\344\223\002!\"\034/v1/{name=toolsets/*}:accept:\001*'
   _globals['_LISTTOOLSREQUEST']._serialized_start=95
   _globals['_LISTTOOLSREQUEST']._serialized_end=169
   _globals['_LISTTOOLSRESPONSE']._serialized_start=171
@@ -46,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTOOLREQUEST']._serialized_end=279
   _globals['_GETTOOLRESPONSE']._serialized_start=281
   _globals['_GETTOOLRESPONSE']._serialized_end=329
-  _globals['_TOOLSERVICE']._serialized_start=332
-  _globals['_TOOLSERVICE']._serialized_end=541
+  _globals['_ACCEPTTOOLSREQUEST']._serialized_start=331
+  _globals['_ACCEPTTOOLSREQUEST']._serialized_end=381
+  _globals['_ACCEPTTOOLSRESPONSE']._serialized_start=383
+  _globals['_ACCEPTTOOLSRESPONSE']._serialized_end=404
+  _globals['_TOOLSERVICE']._serialized_start=407
+  _globals['_TOOLSERVICE']._serialized_end=735
 # @@protoc_insertion_point(module_scope)

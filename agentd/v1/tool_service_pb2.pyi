@@ -36,3 +36,15 @@ class GetToolResponse(_message.Message):
     TOOL_FIELD_NUMBER: _ClassVar[int]
     tool: _tool_pb2.Tool
     def __init__(self, tool: _Optional[_Union[_tool_pb2.Tool, _Mapping]] = ...) -> None: ...
+
+class AcceptToolsRequest(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class AcceptToolsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

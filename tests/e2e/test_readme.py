@@ -31,7 +31,7 @@ def folder(home: Home) -> Path:
     home.script(SCRIPT)
     folder = home.path / "folder"
     folder.mkdir()
-    (folder / "files.py").write_text(marked("tools"), "utf-8")
+    (folder / "folder.py").write_text(marked("tools"), "utf-8")
     return folder
 
 
@@ -49,10 +49,10 @@ async def answer_of(home: Home, folder: Path, *arguments: str) -> str:
 async def test_a_file_of_tools(home: Home, folder: Path) -> None:
     async with daemon(home):
         answer = await answer_of(
-            home, folder, "-m", "agentd", "run", "--tools", "files.py", QUESTION
+            home, folder, "-m", "agentd", "run", "--tools", "folder.py", QUESTION
         )
     assert answer.startswith("They are {")
-    assert '"files.py":' in answer
+    assert '"folder.py":' in answer
 
 
 async def test_a_program(home: Home, folder: Path) -> None:

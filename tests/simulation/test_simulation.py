@@ -21,7 +21,7 @@ from tests.simulation.world import NAMESPACE, Blow
 
 REGRESSIONS = (
     *(1, 4, 37, 52, 57, 66, 69, 81, 87, 195, 1078, 1258, 1337, 20186, 21133, 90167, 910058),
-    *(3752752020, 6000024, 6000132, 5001201),
+    *(3752752020, 6000024, 6000132, 5001201, 51330),
 )
 """Seeds that have found a fault. What they do changes whenever the simulation does."""
 FRESH = 80

@@ -1,12 +1,13 @@
 """The tools that run commands, in the sandbox and with exactly what their call was granted."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from agentd.agent.hosting import Failed, Invocation, Outcome
 from agentd.agent.permission import Labels
@@ -37,6 +38,13 @@ Host: TypeAlias = Annotated[
     Meta(max_length=260, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*:[1-9][0-9]{0,4}$"),
 ]
 """In the one form that permissions and the sandbox's proxy read alike."""
+
+Variable: TypeAlias = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+SecretName: TypeAlias = Annotated[
+    str, Meta(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+]
+Reveal: TypeAlias = Callable[[str], str]
+"""Returns a secret by name, or raises AgentdError."""
 
 _IN_FOLDER = 'cd -- "$1" && shift && exec "$@"'
 
@@ -73,6 +81,10 @@ class RunArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[Path],
         Meta(max_length=32, description="Files and folders outside the workspace to be written."),
     ] = []
+    secrets: Annotated[
+        dict[Variable, SecretName],
+        Meta(max_length=32, description="Secrets to put into variables: {variable: secret}."),
+    ] = {}
 
     @property
     def program(self) -> str:
@@ -131,6 +143,7 @@ class CommandTool:
     manifest: Tool
     arguments: type[RunArguments]
     sandbox: Sandbox
+    reveal: Reveal
 
     def needs(self, arguments: Mapping[str, Any], workspace: str) -> Sequence[str]:
         """Return the permissions for the program, the paths and the hosts of a call."""
@@ -142,9 +155,13 @@ class CommandTool:
             return answer
         try:
             arguments = decode(invocation.arguments_json, self.arguments)
-            profile = compile_profile(
-                arguments, invocation.workspace, frozenset(invocation.permissions)
-            )
+            granted = frozenset(invocation.permissions)
+            profile = compile_profile(arguments, invocation.workspace, granted)
+            environment = {
+                variable: self._secret(name, granted)
+                for variable, name in arguments.secrets.items()
+            }
+            profile = replace(profile, environment=environment)
             finished = await self.sandbox.run(_command(arguments), profile)
         except Refused as refusal:
             return Failed(str(refusal))
@@ -160,6 +177,11 @@ class CommandTool:
                 finished.tier,
             )
         )
+
+    def _secret(self, name: str, granted: frozenset[str]) -> str:
+        if f"secret.use:{name}" not in granted:
+            raise Refused(f"the call was not granted secret.use:{name}")
+        return self.reveal(name)
 
 
 def compile_profile(arguments: RunArguments, workspace: str, granted: frozenset[str]) -> Profile:
@@ -187,13 +209,13 @@ def compile_profile(arguments: RunArguments, workspace: str, granted: frozenset[
     return Profile(workspace, readable, writable, tuple(hosts), limits=limits)
 
 
-def command_tools(sandbox: Sandbox) -> Sequence[LocalTool]:
+def command_tools(sandbox: Sandbox, reveal: Reveal) -> Sequence[LocalTool]:
     """Return process/run and process/run-online; nothing where no sandbox passed its probe."""
     if sandbox.tier is Tier.NONE:
         return ()
     return (
-        CommandTool(RUN, RunArguments, sandbox),
-        CommandTool(RUN_ONLINE, OnlineArguments, sandbox),
+        CommandTool(RUN, RunArguments, sandbox, reveal),
+        CommandTool(RUN_ONLINE, OnlineArguments, sandbox, reveal),
     )
 
 
@@ -205,6 +227,7 @@ def _needs(arguments: RunArguments, workspace: str) -> Sequence[str]:
         needs += path_needs("fs.write", path, workspace, "/**")
     if isinstance(arguments, OnlineArguments):
         needs += [f"net.connect:{host}" for host in arguments.network]
+    needs += [f"secret.use:{name}" for name in arguments.secrets.values()]
     return tuple(dict.fromkeys(needs))
 
 

@@ -215,7 +215,7 @@ async def test_tcp(tmp_path: Path) -> None:
 
 def test_every_method_of_the_contract_is_known() -> None:
     table = methods()
-    assert len(table) == 42
+    assert len(table) == 43
     assert {method.path.rpartition("/")[2] for method in table.values() if method.streams} == {
         "Watch",
         "WatchCalls",

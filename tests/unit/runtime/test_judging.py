@@ -11,7 +11,15 @@ import pytest
 from agentd.agent.budget import Budget
 from agentd.agent.events import ModelReplied, RequestedCall, RunCreated, RunStarted
 from agentd.agent.hosting import Invocation, Outcome, Succeeded
-from agentd.agent.ids import DEFAULT_AGENT, DEFAULT_NAMESPACE, AgentId, CallId, RunId, SessionId
+from agentd.agent.ids import (
+    DEFAULT_AGENT,
+    DEFAULT_NAMESPACE,
+    AgentId,
+    CallId,
+    RunId,
+    RunIdentity,
+    SessionId,
+)
 from agentd.agent.permission import NO_LABELS, Decision, Grant, Judgement, Labels, Layer, Rule
 from agentd.agent.run import Run, RunView
 from agentd.agent.spec import Agent, RunSpec, Session
@@ -20,6 +28,7 @@ from agentd.agent.tool import CallErrorReason, CallState, EffectClass, Tool
 from agentd.errors import invalid_field
 from agentd.protocol.machine import evolve
 from agentd.runtime.judging import Judging, denial, fingerprint, rules_of
+from agentd.runtime.runtime import NoWorkspaces
 from agentd.runtime.starting import NewRun
 from agentd.runtime.terms import grant
 from agentd.tools.permissions import judge
@@ -245,6 +254,16 @@ async def test_a_child_is_held_to_its_ancestors_rules(tmp_path: Path) -> None:
         assert fact.layers == (rules, rules)
 
 
+class Fixed(NoWorkspaces):
+    """Gives every run the same folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def own(self, _: RunIdentity) -> str:
+        return self._path
+
+
 async def test_an_invocation_has_what_was_granted_and_where(tmp_path: Path) -> None:
     given: list[Invocation] = []
 
@@ -253,7 +272,7 @@ async def test_an_invocation_has_what_was_granted_and_where(tmp_path: Path) -> N
         return Succeeded("null")
 
     tools = {FETCH.path: FunctionTool(FETCH, note, reading)}
-    async with house(tmp_path, SCRIPT, tools, lambda _: "/ws") as home:
+    async with house(tmp_path, SCRIPT, tools, Fixed("/ws")) as home:
         await home.runtime.manifests.register(DEFAULT_NAMESPACE, [FETCH])
         await home.runtime.sessions.create_session(Session(DEFAULT_NAMESPACE, TALK))
         made = await run(home, "look")

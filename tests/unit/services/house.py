@@ -1,6 +1,6 @@
 """Every service over a real runtime: a journal in a directory and a scripted model."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from agentd.agent.ids import Namespace, RunIdentity
+from agentd.agent.ids import Namespace
 from agentd.context.models.script import parse_script
-from agentd.errors import AgentdError, InvalidRequest, Reason
+from agentd.errors import AgentdError, InvalidRequest, NotFound, Reason
 from agentd.runtime.journal.sqlite import SqliteJournal
-from agentd.runtime.ports import LocalTool
-from agentd.runtime.runtime import Outside, Runtime, no_workspace
+from agentd.runtime.ports import LocalTool, Workspaces
+from agentd.runtime.runtime import NoWorkspaces, Outside, Runtime
 from agentd.runtime.system import SystemClock, SystemEntropy
 from agentd.services.agent_service import AgentService
 from agentd.services.approval_service import ApprovalService
@@ -90,7 +90,7 @@ async def house(
     directory: Path,
     script: Mapping[str, object] = SCRIPT,
     local_tools: Mapping[str, LocalTool] | None = None,
-    workspace: Callable[[RunIdentity], str] = no_workspace,
+    workspaces: Workspaces | None = None,
 ) -> AsyncIterator[House]:
     """Build a runtime and its services, and run them."""
     clock = SystemClock()
@@ -98,7 +98,14 @@ async def house(
     try:
         models = ScriptedModels({"demo": parse_script(script)})
         runtime = Runtime(
-            Outside(journal, models, clock, SystemEntropy(), local_tools, workspace=workspace)
+            Outside(
+                journal,
+                models,
+                clock,
+                SystemEntropy(),
+                local_tools,
+                workspaces=workspaces or NoWorkspaces(),
+            )
         )
         async with runtime.serving():
             yield House(
@@ -107,13 +114,17 @@ async def house(
                 SessionService(runtime.sessions),
                 RunService(runtime.engine, runtime.reading, runtime.tasks),
                 EventService(runtime.watches),
-                ToolService(runtime.registry, runtime.hosts, runtime.local_tools),
+                ToolService(runtime.registry, runtime.hosts, runtime.local_tools, no_servers),
                 ToolHostService(runtime.hosting),
                 SystemService(runtime.scheduler, lambda: info_of(runtime, models), drain_ms=1000),
                 ApprovalService(runtime.approvals),
             )
     finally:
         await journal.close()
+
+
+async def no_servers(toolset: str, _digest: str) -> None:
+    raise NotFound(Reason.TOOL_NOT_FOUND, f"no MCP server has the toolset {toolset!r}")
 
 
 def info_of(runtime: Runtime, models: ScriptedModels) -> Info:

@@ -204,6 +204,17 @@ def test_a_pattern_cannot_hold_the_daemon(pattern: str) -> None:
     assert arguments(json.dumps({"a": "a" * 500 + "b"}), schema) is not None
 
 
+def test_a_schema_that_doubles_itself_is_refused() -> None:
+    parts: dict[str, object] = {"a0": {"type": "object"}}
+    for level in range(1, 40):
+        parts[f"a{level}"] = {"allOf": [{"$ref": f"#/$defs/a{level - 1}"}] * 2}
+    heavy = json.dumps({"type": "object", "$ref": "#/$defs/a39", "$defs": parts})
+    with pytest.raises(InvalidRequest, match="apply to one value"):
+        check_schema(heavy, "s")
+    light = json.dumps({"type": "object", "$ref": "#/$defs/a9", "$defs": parts})
+    check_schema(light, "s")
+
+
 def test_alternatives_name_the_one_that_fits_best() -> None:
     one = {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "one"}}}
     two = {"type": "object", "properties": {"items": {"items": {"type": "integer"}}}}

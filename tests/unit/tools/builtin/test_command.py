@@ -16,6 +16,8 @@ from agentd.tools.sandbox.profile import Tier
 from agentd.tools.sandbox.sandbox import Sandbox, probe
 from tests.unit.tools.builtin.calls import call, failure, invocation, is_running, result
 
+SECRETS = {"forge": "hush-hush-hush"}
+
 
 @pytest.fixture
 async def sandbox() -> Sandbox:
@@ -41,16 +43,16 @@ async def room(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def run(sandbox: Sandbox) -> LocalTool:
-    return command_tools(sandbox)[0]
+    return command_tools(sandbox, SECRETS.__getitem__)[0]
 
 
 @pytest.fixture
 def online(sandbox: Sandbox) -> LocalTool:
-    return command_tools(sandbox)[1]
+    return command_tools(sandbox, SECRETS.__getitem__)[1]
 
 
 def test_without_a_sandbox_there_are_no_commands() -> None:
-    assert command_tools(Sandbox(None, faults=("bwrap is missing",))) == ()
+    assert command_tools(Sandbox(None, faults=("bwrap is missing",)), str) == ()
 
 
 def test_only_a_command_with_a_network_is_irreversible(run: LocalTool, online: LocalTool) -> None:
@@ -176,3 +178,16 @@ async def test_a_cancelled_command_is_gone(run: LocalTool, room: Path) -> None:
 async def test_hosts_are_named_in_one_form(online: LocalTool, room: Path, host: str) -> None:
     with pytest.raises(AssertionError):
         await call(online, room, {"argv": ["true"], "network": [host]})
+
+
+async def test_a_secret_reaches_a_command_that_was_granted_it(run: LocalTool, room: Path) -> None:
+    arguments = {"line": 'echo "${#TOKEN} $TOKEN"', "secrets": {"TOKEN": "forge"}}
+    assert "secret.use:forge" in run.needs(arguments, str(room))
+    finished = await result(run, room, arguments)
+    assert finished["stdout"] == "14 hush-hush-hush\n"
+
+
+async def test_a_secret_that_was_not_granted_stays_where_it_is(run: LocalTool, room: Path) -> None:
+    arguments = {"line": "echo $TOKEN", "secrets": {"TOKEN": "forge"}}
+    told = await failure(run, room, arguments, granted=["process.exec:sh"])
+    assert "secret.use:forge" in told
