@@ -159,3 +159,21 @@ async def test_a_cancel_reports_what_every_task_was_doing(tmp_path: Path) -> Non
     assert run.view.state is RunState.CANCELLED
     assert report.complete
     assert len(report.entries) == 3
+
+
+async def test_a_task_at_work_hears_what_the_user_says(tmp_path: Path) -> None:
+    box = Box("put")
+    turns = [PUT, "they said: {{last_user}}"]
+    own = script(
+        conversation(Purpose.EXECUTION, turns, goal="# The task\ndo one\n"),
+        plan={"tasks": [task("one", **USES)]},
+    )
+    async with home(tmp_path, own, tools=[box]) as house:
+        box.gate.clear()
+        identity = await house.start()
+        await house.until(identity, CallLeased)
+        await house.runtime.engine.send_message(identity.namespace, identity.id, "take blue")
+        box.gate.set()
+        await house.ended(identity)
+        (ended,) = await house.all(identity, TaskEnded)
+    assert ended.result == "they said: take blue"
