@@ -229,7 +229,7 @@ class Daemon:
         return {
             "AgentService": AgentService(runtime.library),
             "SessionService": SessionService(runtime.sessions),
-            "RunService": RunService(runtime.engine, runtime.reading),
+            "RunService": RunService(runtime.engine, runtime.reading, runtime.tasks),
             "ApprovalService": ApprovalService(runtime.approvals),
             "MemoryService": MemoryService(memories),
             "EventService": EventService(runtime.watches),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from agentd.agent.approval import ApprovalId, ApprovalState
-from agentd.agent.budget import Usage
+from agentd.agent.budget import Reservation, Usage
 from agentd.agent.call import fold_calls
 from agentd.agent.events import (
     ApprovalDecided,
@@ -34,6 +34,8 @@ from agentd.agent.events import (
     RunEnded,
 )
 from agentd.agent.ids import CallId
+from agentd.agent.lifecycle import ThreadId
+from agentd.agent.lifecycle_events import PhaseAnswered, PlanApprovalRequested
 from agentd.agent.message import (
     AssistantMessage,
     Message,
@@ -46,8 +48,10 @@ from agentd.agent.tool import CallErrorReason, CallState, EffectClass
 from agentd.context.models import anthropic, openai
 from agentd.context.models.encoding import Encoder
 from agentd.context.transcript import Transcript
+from agentd.protocol.lifecycle.folding import turn_of
 from agentd.protocol.machine import evolve
 from tests.providers.validate import validate_anthropic_request, validate_openai_request
+from tests.task_invariants import check_tasks
 
 ONCE = frozenset({EffectClass.NON_IDEMPOTENT, EffectClass.IRREVERSIBLE})
 """What must not be repeated; said here again, so that a wrong machine cannot say otherwise."""
@@ -81,6 +85,10 @@ def check_run(entries: Sequence[Entry], earlier: Iterable[Message] = ()) -> Stat
     check_budget(entries)
     check_cancel(entries)
     check_transcript(entries, earlier)
+    try:
+        check_tasks(entries)
+    except AssertionError as error:
+        raise Broken(str(error)) from error
     return state
 
 
@@ -121,6 +129,7 @@ def check_end(entries: Sequence[Entry], state: State) -> None:
 def check_calls(entries: Sequence[Entry]) -> None:
     """A call ends once, nothing happens to it afterwards, and no call outlives its run."""
     open_calls: set[CallId] = set()
+    threads: dict[int, ThreadId] = {}
     for entry in entries:
         event = entry.event
         name = type(event).__name__
@@ -130,7 +139,11 @@ def check_calls(entries: Sequence[Entry]) -> None:
             require(event.call in open_calls, f"{name}, but call {event.call} is not open")
             if isinstance(event, CallEnded):
                 open_calls.remove(event.call)
-        elif isinstance(event, RunEnded | ModelRequested):
+        elif isinstance(event, ModelRequested):
+            own = {call for call in open_calls if threads[turn_of(call)] == event.thread}
+            require(not own, f"{name} while {sorted(own)} are open")
+            threads[event.turn] = event.thread
+        elif isinstance(event, RunEnded):
             require(not open_calls, f"{name} while {sorted(open_calls)} are open")
 
 
@@ -166,6 +179,7 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
     hashes: dict[CallId, str] = {}
     asked: dict[CallId, ApprovalId] = {}
     answers: dict[CallId, ApprovalState] = {}
+    plans: set[ApprovalId] = set()
     for entry in entries:
         match entry.event:
             case ModelReplied(calls=calls, message=message):
@@ -182,6 +196,11 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
                 require(asked.get(call) == approval, f"call {call} was not asked about {approval}")
                 require(call not in answers, f"call {call} is decided twice")
                 answers[call] = decision
+            case PlanApprovalRequested(approval=approval, plan_json=text, plan_sha256=digest):
+                hashed = hashlib.sha256(text.encode()).hexdigest()
+                require(digest in (hashed, "abc"), f"a plan is asked about by {digest}")
+                require(approval not in plans, f"{approval} is asked about twice")
+                plans.add(approval)
             case CallLeased(call=call):
                 judged = verdicts[call].judgement
                 verdict = judged.decision if judged else Decision.ALLOW
@@ -191,7 +210,7 @@ def check_approvals(entries: Sequence[Entry]) -> set[ApprovalId]:
                 require(permitted, f"call {call} runs, and is {verdict.name} {answers.get(call)}")
             case _:
                 pass
-    return set(asked.values())
+    return set(asked.values()) | plans
 
 
 def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) -> None:
@@ -213,6 +232,9 @@ def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) 
             require(applied <= 1 + retries, f"{key} had its effect {applied} times")
     for key, call in by_key.items():
         applied = any(execution.applied for execution in seen.get(key, ()))
+        if call.simulate:
+            require(not seen.get(key), f"{key} was only to be simulated")
+            continue
         if call.state in (CallState.SUCCEEDED, CallState.RECONCILED):
             require(applied, f"{key} is {call.state.name} and never happened")
         if call.state in (CallState.CANCELLED, CallState.DENIED) and call.effect in ONCE:
@@ -222,20 +244,19 @@ def check_executions(entries: Sequence[Entry], executions: Iterable[Execution]) 
 def usage_of(entries: Sequence[Entry]) -> Usage:
     """Add up what a history says was spent, without the machine."""
     usage = Usage()
-    reservation = None
+    reservations: dict[tuple[int, int], Reservation] = {}
     first = 0
     for entry in entries:
         match entry.event:
-            case ModelRequested():
-                reservation = entry.event.reservation
-            case ModelReplied(usage=spent):
+            case ModelRequested(turn=turn, attempt=attempt, reservation=reservation):
+                reservations[turn, attempt] = reservation
+            case ModelReplied(usage=spent) | PhaseAnswered(usage=spent):
                 usage = usage.charge(spent, turns=1)
             case ModelFailed(usage=spent):
                 usage = usage.charge(spent, turns=0)
-            case ModelLost():
-                require(reservation is not None, "ModelLost without a request")
-                assert reservation is not None
-                usage = usage.lose(reservation)
+            case ModelLost(turn=turn, attempt=attempt):
+                require((turn, attempt) in reservations, "ModelLost without a request")
+                usage = usage.lose(reservations[turn, attempt])
             case CallLeased(attempt=1):
                 first += 1
             case _:
@@ -279,8 +300,7 @@ def check_cancel(entries: Sequence[Entry]) -> None:
             continue
         state = replay(entries[: entry.sequence])
         names = {f"calls/{call.id}" for call in state.calls if call.state is CallState.LEASED}
-        if state.in_flight:
-            names.add(f"requests/{state.in_flight.turn}")
+        names |= {f"requests/{flight.turn}" for flight in state.flights}
         probed = {f"calls/{call.id}" for call in state.calls if call.probing}
         told = [item.name for item in end.cancel_entries]
         require(len(set(told)) == len(told), f"reported more than once: {told}")
@@ -294,7 +314,7 @@ def check_transcript(entries: Sequence[Entry], earlier: Iterable[Message] = ()) 
     for entry in entries:
         transcript.add(entry.event)
         if isinstance(entry.event, ModelRequested):
-            check_messages(transcript.messages)
+            check_messages(transcript.of(entry.event.thread).messages)
 
 
 def check_messages(messages: Sequence[Message]) -> None:

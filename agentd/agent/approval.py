@@ -51,6 +51,8 @@ class Question(msgspec.Struct, frozen=True):
     """What the run had seen."""
     tool_description: str = ""
     create_time_ms: int = 0
+    plan: int = 0
+    """The number of the plan that is asked about; 0 when a call is."""
 
 
 class Answer(msgspec.Struct, frozen=True):

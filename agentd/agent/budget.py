@@ -91,6 +91,13 @@ class Reservation(msgspec.Struct, frozen=True):
     cost_nanos: int = 0
     max_output_tokens: int = 0
 
+    def __add__(self, other: "Reservation") -> "Reservation":
+        return Reservation(
+            self.tokens + other.tokens,
+            self.cost_nanos + other.cost_nanos,
+            self.max_output_tokens + other.max_output_tokens,
+        )
+
 
 NO_RESERVATION = Reservation()
 

@@ -62,6 +62,8 @@ class Call(msgspec.Struct, frozen=True):
     """The question to a person about it."""
     edited_arguments_json: str = ""
     """What it is executed with in place of the model's arguments; empty for those."""
+    simulate: bool = False
+    """Whether its tool was only to say what it would do."""
 
     @property
     def idempotency_key(self) -> str:
@@ -87,6 +89,7 @@ def fold_calls(entries: Iterable[Entry]) -> dict[CallId, Call]:
                     update_time_ms=entry.time_ms,
                     judgement=request.judgement,
                     seen=request.seen,
+                    simulate=request.simulate,
                 )
         elif isinstance(event, _CALL_EVENTS) and event.call in calls:
             calls[event.call] = _advance(calls[event.call], event, entry.time_ms)

@@ -3,8 +3,9 @@
 import msgspec
 
 from agentd.agent.budget import Reservation
-from agentd.agent.events import CancelEntry, RunFailure, RunState, WaitReason
+from agentd.agent.events import CancelEntry, Event, RunFailure, RunState, WaitReason
 from agentd.agent.ids import CallId
+from agentd.agent.lifecycle import NewMemory, ThreadId
 from agentd.agent.message import Purpose
 from agentd.agent.tool import CallError, CallState
 
@@ -25,6 +26,7 @@ class AskModel(msgspec.Struct, frozen=True):
     attempt: int
     reservation: Reservation
     not_before_ms: int = 0
+    thread: ThreadId = ThreadId("")
 
 
 class StartCall(msgspec.Struct, frozen=True):
@@ -83,6 +85,35 @@ class Wait(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Note(msgspec.Struct, frozen=True):
+    """Record a fact that follows from the others, with nothing to be done outside."""
+
+    key: str
+    event: Event
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Look for what is remembered about a goal."""
+
+    key: str
+    query: str
+
+
+class Remember(msgspec.Struct, frozen=True):
+    """Store what was learned. What was stored under the same key before is stored once."""
+
+    key: str
+    phase: Purpose
+    memories: tuple[NewMemory, ...]
+
+
+class AskPlanApproval(msgspec.Struct, frozen=True):
+    """Ask a person whether a plan may be executed."""
+
+    key: str
+    plan_json: str
+
+
 class End(msgspec.Struct, frozen=True):
     """Reach a terminal state."""
 
@@ -103,5 +134,9 @@ Effect = (
     | AskApproval
     | ApplyGrant
     | Wait
+    | Note
+    | Recall
+    | Remember
+    | AskPlanApproval
     | End
 )

@@ -24,6 +24,23 @@ from agentd.agent.budget import (
     Usage,
 )
 from agentd.agent.ids import AgentId, CallId, HostId, RunId, RunIdentity, SessionId
+from agentd.agent.lifecycle import RoutedModel, Terms, ThreadId
+from agentd.agent.lifecycle_events import (
+    MemoriesKept,
+    MemoriesRecalled,
+    ModelRerouted,
+    PhaseAnswered,
+    PhaseEnded,
+    PhaseStarted,
+    PlanAdopted,
+    PlanApprovalDecided,
+    PlanApprovalRequested,
+    TaskEnded,
+    TaskRetried,
+    TaskSkipped,
+    TaskStarted,
+    TaskStopping,
+)
 from agentd.agent.message import AssistantMessage, ModelErrorKind, StopReason
 from agentd.agent.permission import NO_LABELS, Decision, Grant, Judgement, Labels, Layer
 from agentd.agent.spec import OnUnknown, ProtocolKind
@@ -74,6 +91,9 @@ class FailureReason(Enum):
     MODEL_OUTPUT_TRUNCATED = 11
     NOT_FOUND = 12
     INTERNAL = 13
+    PLAN_REJECTED = 14
+    ANSWER_INVALID = 15
+    GOAL_NOT_REACHED = 16
 
 
 class CancelOutcome(Enum):
@@ -153,6 +173,11 @@ class RunStarted(msgspec.Struct, frozen=True):
     """What the session's earlier runs have seen."""
     workspace: str = ""
     """The absolute path of its folder; empty when it has none."""
+    lifecycle: Terms | None = None
+    """Set for runs of the protocol `lifecycle`."""
+    fallbacks: tuple[RoutedModel, ...] = ()
+    """The models that take over, in this order, while those before them stay down; those of a run
+    of the protocol `lifecycle` are in its terms."""
 
 
 class RunWaiting(msgspec.Struct, frozen=True):
@@ -162,8 +187,11 @@ class RunWaiting(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class RunPaused(msgspec.Struct, frozen=True):
+class RunPaused(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nothing new starts until RunResumed."""
+
+    reason: str = ""
+    """Why, when it was not a person who paused it."""
 
 
 class RunResumed(msgspec.Struct, frozen=True):
@@ -197,13 +225,15 @@ class MessagePosted(msgspec.Struct, frozen=True):
     """What makes the request that brought it repeatable."""
 
 
-class ModelRequested(msgspec.Struct, frozen=True):
+class ModelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model request is about to be sent, and holds its reservation."""
 
     turn: int
     attempt: int
     model: str
     reservation: Reservation = NO_RESERVATION
+    thread: ThreadId = ThreadId("")
+    """The line of model turns that it belongs to; empty for runs of the protocol `direct`."""
 
 
 class RequestedCall(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -225,6 +255,10 @@ class RequestedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """What its result brings into the run."""
     arguments_sha256: str = ""
     """In hexadecimal; set when a person is to be asked about them."""
+    simulate: bool = False
+    """Whether its tool is only to say what it would do."""
+    departs: str = ""
+    """How it departs from the plan that its task is part of."""
 
     @property
     def state(self) -> CallState:
@@ -393,6 +427,20 @@ Event = (
     | CallEvidenceKept
     | ApprovalRequested
     | ApprovalDecided
+    | PhaseStarted
+    | PhaseAnswered
+    | PhaseEnded
+    | PlanAdopted
+    | PlanApprovalRequested
+    | PlanApprovalDecided
+    | TaskStarted
+    | TaskEnded
+    | TaskRetried
+    | TaskSkipped
+    | TaskStopping
+    | MemoriesRecalled
+    | MemoriesKept
+    | ModelRerouted
 )
 
 

@@ -108,7 +108,10 @@ class ModelRequest(msgspec.Struct, frozen=True):
     run: str = ""
     """The run's name, for scripted models and logs."""
     turn: int = 1
+    """Within the messages of its run, or of its part of the run."""
     attempt: int = 1
+    purpose: Purpose = Purpose.EXECUTION
+    """What it is asked for, for scripted models and logs."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

@@ -44,7 +44,9 @@ def view_of(
 
     With `now_ms`, milliseconds since the epoch, this is such a change.
     """
-    reserved = state.in_flight.reservation if state.in_flight else NO_RESERVATION
+    reserved = NO_RESERVATION
+    for flight in state.flights:
+        reserved = reserved + flight.reservation
     ended = state.ended
     start_time_ms, end_time_ms = earlier.start_time_ms, earlier.end_time_ms
     update_time_ms = earlier.update_time_ms

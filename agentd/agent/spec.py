@@ -43,6 +43,11 @@ class Agent(msgspec.Struct, frozen=True):
     """Its rules; empty means the default ones."""
     grants: tuple[Grant, ...] = ()
     """What people have allowed its calls for good."""
+    fallbacks: Mapping[Purpose, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """The models of each purpose that follow the first while it stays down."""
+    phase_prompts: Mapping[Purpose, str] = msgspec.field(default_factory=dict)
+    """Its own prompts for phases."""
+    require_plan_approval: bool = False
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_time_ms: int = 0
     update_time_ms: int = 0
@@ -71,3 +76,5 @@ class RunSpec(msgspec.Struct, frozen=True):
     create_time_ms: int = 0
     workspace: str = ""
     """The absolute path of a folder that the client named; empty for one of the run's own."""
+    simulate_only: bool = False
+    """Whether it ends once its plan was simulated."""

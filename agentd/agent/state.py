@@ -20,6 +20,7 @@ from agentd.agent.events import (
 )
 from agentd.agent.ids import CallId, HostId
 from agentd.agent.permission import NO_LABELS, Grant, Judgement, Labels
+from agentd.agent.threads import Lifecycle
 from agentd.agent.tool import CallError, CallErrorReason, CallState, EffectClass
 
 
@@ -54,6 +55,8 @@ class OpenCall(msgspec.Struct, frozen=True):
     """Set when a person is to be asked about them."""
     approval: ApprovalId | None = None
     """The question, once it was asked."""
+    simulate: bool = False
+    """Whether its tool is only to say what it would do."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -93,6 +96,19 @@ class State(msgspec.Struct, frozen=True):
     """What the run has seen, the session's earlier runs included."""
     grants: tuple[Grant, ...] = ()
     """What people have allowed for longer than a call."""
+    rerouted: int = 0
+    """How many models of its route were given up."""
+    lifecycle: Lifecycle | None = None
+    """Set for runs of the protocol `lifecycle`; `turn`, `attempt`, `in_flight`, `answer` and
+    `failure` are then those of its threads, and stay as they are here."""
+
+    @property
+    def flights(self) -> tuple[ModelRequested, ...]:
+        """The model requests that are in flight."""
+        if self.lifecycle is None:
+            return (self.in_flight,) if self.in_flight else ()
+        flights = (thread.in_flight for thread in self.lifecycle.threads)
+        return tuple(flight for flight in flights if flight)
 
     def call(self, call: CallId) -> OpenCall | None:
         """Return an open call, or None when it has ended or never was."""

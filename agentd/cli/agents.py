@@ -28,6 +28,12 @@ def agents() -> None:
     """Create, list, show, change and delete agents."""
 
 
+_PROTOCOLS = {
+    "direct": Protocol.PROTOCOL_DIRECT,
+    "lifecycle": Protocol.PROTOCOL_LIFECYCLE,
+}
+
+
 def spec_options(command: Any) -> Any:
     """Add the options that say what an agent is."""
     for option in (
@@ -40,6 +46,11 @@ def spec_options(command: Any) -> Any:
         click.option("--instructions", metavar="TEXT", help="The system instructions."),
         click.option("--model", metavar="PROVIDER/MODEL", help="The model that does the work."),
         click.option("--tool", "tools", multiple=True, metavar="PATTERN", help="As toolset/*."),
+        click.option(
+            "--protocol",
+            type=click.Choice(list(_PROTOCOLS)),
+            help="How it reasons: at once, or by a plan.",
+        ),
         *(
             click.option(f"--{word}", multiple=True, metavar="PERMISSION", help=text)
             for word, text in (
@@ -159,7 +170,7 @@ def _spec(
     instructions: str | None,
     model: str | None,
     tools: tuple[str, ...],
-    **rules: tuple[str, ...],
+    **more: Any,
 ) -> Agent:
     agent = _read(file) if file is not None else Agent()
     if name:
@@ -169,7 +180,9 @@ def _spec(
     if model is not None:
         agent.models.append(ModelRoute(purpose=Purpose.PURPOSE_EXECUTION, model=model))
     agent.tools.extend(tools)
-    for word, permissions in rules.items():
+    if protocol := more.pop("protocol"):
+        agent.protocol = _PROTOCOLS[protocol]
+    for word, permissions in more.items():
         decision = f"DECISION_{word.upper()}"
         agent.permissions.extend(
             PermissionRule(decision=decision, permission=each) for each in permissions

@@ -7,7 +7,7 @@ import click
 from agentd.cli.base import Command, Settings, pass_settings, run_async
 from agentd.cli.listing import take
 from agentd.cli.output import output_option, say, write_items
-from agentd.cli.questions import decided, find, question_lines, state_of, tool_of
+from agentd.cli.questions import decided, find, question_lines, state_of, subject_of
 from agentd.cli.text import age_of_time, line, resource
 from agentd.client.types import Approval, ApprovalScope, ApprovalState, to_json
 
@@ -29,7 +29,7 @@ SCOPES = {
 @output_option
 @pass_settings
 def approvals(settings: Settings, *, everything: bool, run: str, limit: int, output: str) -> None:
-    """List the calls that wait for a person's decision, newest first."""
+    """List the calls and plans that wait for a person's decision, newest first."""
 
     async def fetch() -> list[Approval]:
         async with settings.client() as client:
@@ -107,6 +107,6 @@ def _row(approval: Approval) -> tuple[str, ...]:
         approval.run.removeprefix("runs/"),
         state_of(approval),
         age_of_time(approval.create_time),
-        tool_of(approval.tool),
+        subject_of(approval),
         line(approval.arguments_json, 60),
     )

@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": ("agentd.cli.inspecting", "Show a run, a call, an agent, a session or a tool."),
     "logs": ("agentd.cli.history", "Show what happened in a run, for people."),
     "events": ("agentd.cli.history", "Show or follow the journal's events."),
+    "trace": ("agentd.cli.tracing", "Draw a run as a tree, with what each part took."),
     "send": ("agentd.cli.steering", "Give a run a message."),
     "wait": ("agentd.cli.steering", "Wait until a run has ended."),
     "cancel": ("agentd.cli.steering", "Cancel runs and report what stopped."),

@@ -63,7 +63,8 @@ class Prompter:
         self._talk = talk
         self._keyboard = keyboard or Keyboard()
         self._open: dict[str, str] = {}
-        """The call of each approval that was asked for and is not decided."""
+        """The call, or the run that has a plan, of each approval that was asked for and is not
+        decided."""
         self._present = ""
         self._more = asyncio.Event()
 
@@ -76,6 +77,14 @@ class Prompter:
                 self._more.set()
             case "approval_decided":
                 self._close(event.approval_decided.approval)
+            case "plan_approval_requested":
+                self._open[event.plan_approval_requested.approval] = event.run
+                self._more.set()
+            case "plan_approval_decided":
+                self._close(event.plan_approval_decided.approval)
+            case "run_ended":
+                for approval in [name for name, run in self._open.items() if run == event.run]:
+                    self._close(approval)
             case "call_ended":
                 ended = event.call_ended.call
                 for approval in [name for name, call in self._open.items() if call == ended]:

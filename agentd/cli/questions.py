@@ -31,14 +31,13 @@ def state_of(approval: Approval) -> str:
 
 def question_lines(approval: Approval) -> Iterator[str]:
     """Say what a run wants to do, and why a person is asked."""
-    tool = tool_of(approval.tool)
-    yield f"{approval.run} wants to call {line(tool)}: {approval.name}"
+    yield f"{approval.run} wants to {_wish(approval)}: {approval.name}"
     effect = lower(EffectClass.Name(approval.effect), "EFFECT_CLASS_")
     labels = seen(untrusted=approval.after_untrusted, private=approval.after_private)
     pairs = (
-        ("arguments", exact_json(approval.arguments_json)),
+        ("plan" if approval.plan else "arguments", exact_json(approval.arguments_json)),
         ("needs", ", ".join(line(need) for need in approval.needs)),
-        ("asks", f"{line(approval.rule)} (for {line(approval.need)})"),
+        ("asks", line(f"{approval.rule} (for {approval.need})" if approval.need else "")),
         ("effect", effect),
         ("has seen", labels),
         ("tool says", line(approval.tool_description, WIDTH)),
@@ -48,6 +47,17 @@ def question_lines(approval: Approval) -> Iterator[str]:
             first, *others = value.split("\n")
             yield f"  {name:<10} {first}"
             yield from (" " * 13 + other for other in others)
+
+
+def subject_of(approval: Approval) -> str:
+    """Return what an approval is about: a tool, or a plan by its number."""
+    return f"plan {approval.plan}" if approval.plan else tool_of(approval.tool)
+
+
+def _wish(approval: Approval) -> str:
+    if approval.plan:
+        return f"carry out {subject_of(approval)}"
+    return f"call {line(tool_of(approval.tool))}"
 
 
 def decided(approval: Approval) -> str:

@@ -3,6 +3,7 @@
 from typing import TextIO
 
 from agentd.cli.output import write_line
+from agentd.cli.stages import stage
 from agentd.cli.talk import Talk
 from agentd.cli.text import clean, dollars, line, lower, sentence
 from agentd.client.types import (
@@ -47,6 +48,8 @@ class Renderer:
         self._text = _Text(text) if text is not None else None
         self._talk = talk
         self._tools: dict[str, str] = {}
+        self._plans = False
+        """Whether the words are those of phases and tasks, many at a time, and not the answer."""
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
@@ -60,7 +63,7 @@ class Renderer:
             self._show_event(item)
         elif item.HasField("progress"):
             self._show_progress(item)
-        elif item.WhichOneof("source") == "turn" and self._text is not None:
+        elif item.WhichOneof("source") == "turn" and self._text is not None and not self._plans:
             self._talk.settle()
             self._text.piece(item)
 
@@ -84,6 +87,7 @@ class Renderer:
             case "run_cancelling":
                 self._say(sentence(("stopping", line(event.run_cancelling.reason, WIDTH))))
             case "model_requested":
+                self._plans = bool(event.model_requested.thread)
                 self._talk.wait_for(f"{event.model_requested.model} is thinking")
             case "model_replied":
                 self._show_reply(event.model_replied)
@@ -96,12 +100,16 @@ class Renderer:
                 self._say(f"← {tool}: lost, it is tried again", "yellow")
             case "call_unknown":
                 self._say(unknown(event.call_unknown), "yellow")
+            case "run_ended" if self._plans and self._text is not None:
+                self._talk.settle()
+                self._text.whole(event.run_ended.output)
             case _:
-                pass
+                if said := stage(event):
+                    self._say(said)
 
     def _show_reply(self, reply: ModelReplied) -> None:
         self._talk.settle()
-        if self._text is not None:
+        if self._text is not None and not self._plans:
             self._text.reply(reply)
         elif reply.text and reply.calls:
             self._say(line(reply.text, WIDTH))
@@ -159,6 +167,12 @@ class _Text:
             self._start(source)
         self._write(reply.text[len(self._written) :])
         self._answered_turn = reply.turn
+        self.end()
+
+    def whole(self, text: str) -> None:
+        """Write a text of its own."""
+        self._start((0, 0))
+        self._write(text)
         self.end()
 
     def end(self) -> None:

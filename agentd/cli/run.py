@@ -51,6 +51,7 @@ class Options:
     max_tokens: int
     max_cost: float
     timeout: float
+    simulate: bool
     detach: bool
     yes: bool
     output: str
@@ -81,6 +82,7 @@ class Options:
 @click.option("--max-tokens", default=0, type=click.IntRange(0), help="The most tokens in all.")
 @click.option("--max-cost", default=0.0, type=click.FloatRange(0), help="The most US dollars.")
 @click.option("--timeout", default=0.0, type=DURATION, help="How long the run may take, as 5m.")
+@click.option("--simulate", is_flag=True, help="End with the plan, and what it would do.")
 @click.option("-d", "--detach", is_flag=True, help="Print the run's name and leave it running.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before getting a large local model.")
 @click.option(
@@ -150,6 +152,7 @@ def _new_run(goal: str, options: Options, toolsets: list[str]) -> Run:
         tools=[*options.use, *(f"{toolset}/*" for toolset in toolsets)],
         budget=budget,
         workspace=str(options.workspace or ""),
+        simulate_only=options.simulate,
     )
 
 

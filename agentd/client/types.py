@@ -58,6 +58,7 @@ from agentd.v1.system_service_pb2 import (
     ModelInfo,
     SandboxTier,
 )
+from agentd.v1.task_pb2 import Task, TaskState
 from agentd.v1.tool_host_service_pb2 import Invocation
 from agentd.v1.tool_pb2 import EffectClass, Tool
 
@@ -117,6 +118,8 @@ __all__ = [
     "SandboxTier",
     "SearchMemoriesResponse",
     "Session",
+    "Task",
+    "TaskState",
     "Tool",
     "Usage",
     "Verdict",

@@ -10,10 +10,28 @@ from agentd.agent.events import (
     ModelReplied,
     ModelRequested,
     RunCreated,
+    RunEnded,
+    RunStarted,
 )
 from agentd.agent.ids import CallId
-from agentd.agent.message import AssistantMessage, Message, ToolResult, ToolUse, UserMessage
+from agentd.agent.lifecycle import TaskId, ThreadId
+from agentd.agent.lifecycle_events import (
+    PhaseAnswered,
+    PhaseEnded,
+    PhaseStarted,
+    TaskEnded,
+    TaskStarted,
+)
+from agentd.agent.message import (
+    AssistantMessage,
+    Message,
+    Purpose,
+    ToolResult,
+    ToolUse,
+    UserMessage,
+)
 from agentd.agent.tool import CallState
+from agentd.protocol.lifecycle.folding import turn_of
 
 
 class Transcript:
@@ -24,10 +42,22 @@ class Transcript:
     request. So what a provider is given is valid at every request.
     """
 
-    __slots__ = ("_edited", "_messages", "_open", "_posted", "_references", "_results")
+    __slots__ = (
+        "_before",
+        "_edited",
+        "_messages",
+        "_open",
+        "_posted",
+        "_references",
+        "_results",
+        "_threads",
+    )
 
     def __init__(self, earlier: Iterable[Message] = ()) -> None:
         self._messages: list[Message] = list(earlier)
+        self._before = len(self._messages)
+        self._threads: Threads | None = None
+        """The parts of a run that has several conversations."""
         self._posted: list[Message] = []
         self._open: dict[CallId, ToolUse] = {}
         self._results: dict[CallId, ToolResult] = {}
@@ -44,6 +74,16 @@ class Transcript:
         """What a request made now would carry. Grows in place; never edited."""
         return self._messages
 
+    @property
+    def answers(self) -> int:
+        """How many answers were given here, those of earlier runs left out."""
+        own = self._messages[self._before :]
+        return sum(isinstance(message, AssistantMessage) for message in own)
+
+    def of(self, thread: ThreadId) -> "Transcript":
+        """Return the conversation of a thread; that of the run itself for none."""
+        return self._threads.of(thread) if self._threads and thread else self
+
     def closing(self) -> Sequence[Message]:
         """Return every message, those that no request has carried yet included: what the next run
         of the session continues from."""
@@ -51,6 +91,9 @@ class Transcript:
 
     def add(self, event: Event) -> None:
         """Fold one event."""
+        if self._threads is not None:
+            self._add_beside(self._threads, event)
+            return
         match event:
             case RunCreated(goal=goal):
                 self._posted.append(UserMessage(goal))
@@ -70,16 +113,45 @@ class Transcript:
                 self._edited[event.call] = edited
             case CallEnded():
                 self._add_result(event)
+            case RunStarted(lifecycle=terms) if terms:
+                self._threads = Threads(self._messages)
             case _:
                 pass
 
+    def ask(self, prompt: str) -> None:
+        """Add what the next request asks."""
+        self._posted.append(UserMessage(prompt))
+
     def arguments(self, call: CallId) -> str:
         """Return the arguments that a call of the present turn is executed with."""
+        if self._threads is not None:
+            return self._threads.of_turn(turn_of(call)).arguments(call)
         return self._edited.get(call) or self._open[call].arguments_json
 
     def unique_reference(self, reference: str, fallback: str) -> str:
         """Return the provider's id for a call, or the fallback when it gave none or a used one."""
         return fallback if not reference or reference in self._references else reference
+
+    def _add_beside(self, threads: "Threads", event: Event) -> None:
+        """Fold one event of a run that has several conversations: what belongs to the run itself is
+        what its session goes on from."""
+        threads.add(event)
+        match event:
+            case MessagePosted(text=text):
+                self._posted.append(UserMessage(text))
+            case RunEnded(output=output) if output:
+                self._posted.append(AssistantMessage(output))
+            case _:
+                pass
+
+    def answer(self, event: PhaseAnswered) -> None:
+        """Add the answer to what a phase asks, and what is wrong with it."""
+        self._messages.append(AssistantMessage(event.text or "(no answer)"))
+        if event.faults:
+            faults = "\n".join(f"- {fault}" for fault in event.faults)
+            self._posted.append(
+                UserMessage(f"That cannot be accepted:\n{faults}\nSubmit it again.")
+            )
 
     def _add_result(self, event: CallEnded) -> None:
         use = self._open[event.call]
@@ -93,6 +165,70 @@ class Transcript:
         if len(self._results) == len(self._open):
             self._messages.extend(self._results[call] for call in self._open)
             self._results.clear()
+
+
+class Threads:
+    """The conversations of a run's threads that have not ended."""
+
+    __slots__ = ("_earlier", "_live", "_tasks", "_turns")
+
+    def __init__(self, earlier: Sequence[Message]) -> None:
+        self._earlier = earlier
+        self._live: dict[ThreadId, Transcript] = {}
+        self._tasks: dict[ThreadId, TaskId] = {}
+        """The task of each thread that carries one out or judges one."""
+        self._turns: dict[int, ThreadId] = {}
+        """The thread of each turn."""
+
+    def of(self, thread: ThreadId) -> Transcript:
+        """Return the conversation of a thread."""
+        return self._live[thread]
+
+    def of_turn(self, turn: int) -> Transcript:
+        """Return the conversation that a turn is part of."""
+        return self._live[self._turns[turn]]
+
+    def add(self, event: Event) -> None:
+        """Fold one event."""
+        match event:
+            case PhaseStarted(phase=phase, thread=thread, prompt=prompt, task=task) if thread:
+                if task:
+                    self._close(task)
+                # What was said before in the session bears on what is planned.
+                earlier = self._earlier if phase is Purpose.PLANNING else ()
+                self._open(thread, task, Transcript(earlier), prompt)
+            case TaskStarted(task=task, thread=thread, prompt=prompt):
+                self._open(thread, task, Transcript(), prompt)
+            case PhaseEnded(task=task) | TaskEnded(task=task):
+                self._close(task)
+            case ModelRequested(turn=turn, thread=thread):
+                self._turns[turn] = thread
+                self._live[thread].add(event)
+            case ModelReplied(turn=turn):
+                self.of_turn(turn).add(event)
+            case PhaseAnswered(turn=turn):
+                self.of_turn(turn).answer(event)
+            case CallEnded(call=call) | ApprovalDecided(call=call):
+                self.of_turn(turn_of(call)).add(event)
+            case MessagePosted():
+                for thread in self._tasks:
+                    self._live[thread].add(event)
+            case _:
+                pass
+
+    def _open(self, thread: ThreadId, task: TaskId, transcript: Transcript, prompt: str) -> None:
+        transcript.ask(prompt)
+        self._live[thread] = transcript
+        if task:
+            self._tasks[thread] = task
+
+    def _close(self, task: TaskId) -> None:
+        """Forget the threads of a task, or all of them for none."""
+        for thread in tuple(self._live):
+            if not task or self._tasks.get(thread) == task:
+                del self._live[thread]
+                self._tasks.pop(thread, None)
+        self._turns = {turn: thread for turn, thread in self._turns.items() if thread in self._live}
 
 
 def _explain(event: CallEnded) -> str:

@@ -9,25 +9,22 @@ from agentd.agent.effects import (
     CloseCall,
     Effect,
     End,
+    Note,
     ProbeCall,
     StartCall,
     StopCall,
     Wait,
 )
-from agentd.agent.events import FailureReason, RunFailure, RunStarted, RunState, WaitReason
+from agentd.agent.events import RunFailure, RunStarted, RunState, WaitReason
+from agentd.agent.lifecycle import RoutedModel, ThreadId
+from agentd.agent.lifecycle_events import ModelRerouted
 from agentd.agent.message import Purpose
 from agentd.agent.spec import OnUnknown
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState
 from agentd.protocol.approvals import granted
-
-_LIMITS = {
-    Limit.TURNS: FailureReason.BUDGET_TURNS,
-    Limit.TOKENS: FailureReason.BUDGET_TOKENS,
-    Limit.COST: FailureReason.BUDGET_COST,
-    Limit.TOOL_CALLS: FailureReason.BUDGET_TOOL_CALLS,
-    Limit.WALL_TIME: FailureReason.BUDGET_WALL_TIME,
-}
+from agentd.protocol.lifecycle.deciding import LIMITS, Direct, decide_lifecycle
+from agentd.protocol.lifecycle.routes import fallback_of, model_of_run
 
 
 def decide(state: State) -> tuple[Effect, ...]:
@@ -35,6 +32,8 @@ def decide(state: State) -> tuple[Effect, ...]:
     nothing. An effect that is no longer listed is to be stopped."""
     if state.run.ended or not state.created:
         return ()
+    if state.lifecycle is not None:
+        return decide_lifecycle(state, Direct(_serve_calls, _in_progress, _wind_down))
     if state.stopping:
         return _wind_down(state)
     if state.run is RunState.PAUSED:
@@ -46,28 +45,40 @@ def decide(state: State) -> tuple[Effect, ...]:
     if state.in_flight:
         return (_present_request(state),)
     if state.failure:
+        if other := fallback_of(state):
+            return (_reroute(state, state.started, state.failure, other),)
         return (End("end", RunState.FAILED, state.answer or "", state.failure),)
     if state.answer is not None and not state.unread:
         return (End("end", RunState.SUCCEEDED, state.answer),)
     return (_next_request(state, state.started),)
 
 
+def _reroute(state: State, started: RunStarted, failure: RunFailure, other: RoutedModel) -> Effect:
+    failed = model_of_run(state, started).name
+    event = ModelRerouted(ThreadId(""), Purpose.EXECUTION, failed, other.name, failure.message)
+    return Note(f"reroute-{state.rerouted}", event)
+
+
 def _next_request(state: State, started: RunStarted) -> Effect:
+    model, prices, max_output_tokens = started.model, started.prices, started.max_output_tokens
+    if state.rerouted:
+        routed = model_of_run(state, started)
+        model, prices, max_output_tokens = routed.name, routed.prices, routed.max_output_tokens
     reservation = reserve(
         state.budget,
         state.usage,
         context_tokens=state.context_tokens,
-        max_output_tokens=started.max_output_tokens,
-        prices=started.prices,
+        max_output_tokens=max_output_tokens,
+        prices=prices,
     )
     if isinstance(reservation, Limit):
         message = f"the budget's {reservation.value} is used up"
-        return End("end", RunState.FAILED, "", RunFailure(_LIMITS[reservation], message))
+        return End("end", RunState.FAILED, "", RunFailure(LIMITS[reservation], message))
     attempt = state.attempt + 1
     return AskModel(
         key=f"turn-{state.turn}.{attempt}",
         purpose=Purpose.EXECUTION,
-        model=started.model,
+        model=model,
         turn=state.turn,
         attempt=attempt,
         reservation=reservation,

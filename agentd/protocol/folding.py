@@ -6,6 +6,9 @@ from agentd.agent.events import Event, RunState
 from agentd.agent.state import OpenCall, State
 from agentd.errors import Corrupt, Reason
 
+BYTES_PER_TOKEN = 4
+"""How the input of a request is estimated before its provider has counted it."""
+
 
 class IllegalEvent(Corrupt):
     """A fact that cannot follow the state."""
@@ -15,6 +18,11 @@ class IllegalEvent(Corrupt):
             Reason.JOURNAL_CORRUPT,
             f"{type(event).__name__} cannot follow {state.run.name}: {why}",
         )
+
+
+def estimate_tokens(size_bytes: int) -> int:
+    """Return a cautious estimate of the tokens of some text."""
+    return size_bytes // BYTES_PER_TOKEN + 1
 
 
 def at_work(state: State) -> RunState:

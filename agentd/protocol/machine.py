@@ -55,14 +55,14 @@ from agentd.agent.events import (
     RunWaiting,
 )
 from agentd.agent.ids import LOCAL_HOST, CallId
+from agentd.agent.lifecycle_events import ModelRerouted
 from agentd.agent.message import ModelErrorKind, StopReason
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallErrorReason, CallState
 from agentd.protocol.approvals import brought, evolve_approval
-from agentd.protocol.folding import IllegalEvent, at_work, changed, with_call
-
-BYTES_PER_TOKEN = 4
-"""How the input of a request is estimated before its provider has counted it."""
+from agentd.protocol.folding import IllegalEvent, at_work, changed, estimate_tokens, with_call
+from agentd.protocol.lifecycle.folding import begin, evolve_lifecycle
+from agentd.protocol.lifecycle.routes import fallback_of
 
 MESSAGES_SEEN = 64
 """How many request ids of messages a state remembers."""
@@ -84,6 +84,8 @@ def evolve(state: State, event: Event) -> State:
         raise IllegalEvent(state, event, "the run has ended")
     if not state.created and not isinstance(event, RunCreated):
         raise IllegalEvent(state, event, "the run was never created")
+    if state.lifecycle is not None:
+        return evolve_lifecycle(state, event, evolve)
     match event:
         case ModelRequested() | ModelReplied() | ModelFailed() | ModelLost():
             return _evolve_model(state, event)
@@ -95,22 +97,28 @@ def evolve(state: State, event: Event) -> State:
             return _message_posted(state, event)
         case CallEvidenceKept():
             return replace(state, evidence=state.evidence + 1)
-        case _:
+        case (
+            RunCreated()
+            | RunStarted()
+            | RunWaiting()
+            | RunPaused()
+            | RunResumed()
+            | RunCancelling()
+            | RunEnded()
+        ):
             return _evolve_run(state, event)
-
-
-def estimate_tokens(size_bytes: int) -> int:
-    """Return a cautious estimate of the tokens of some text."""
-    return size_bytes // BYTES_PER_TOKEN + 1
+        case ModelRerouted():
+            return _rerouted(state, event)
+        case _:
+            raise IllegalEvent(state, event, "the run is not of the protocol `lifecycle`")
 
 
 def interrupted(state: State) -> tuple[Event, ...]:
     """List the facts that a restart has to record: what was in progress inside the daemon's own
     process has no outcome that anybody knows. Calls leased to hosts are not interrupted."""
-    facts: list[Event] = []
-    if state.in_flight:
-        flight = state.in_flight
-        facts.append(ModelLost(flight.turn, flight.attempt, "the daemon stopped"))
+    facts: list[Event] = [
+        ModelLost(flight.turn, flight.attempt, "the daemon stopped") for flight in state.flights
+    ]
     for call in state.calls:
         if call.host != LOCAL_HOST:
             continue
@@ -164,6 +172,7 @@ def _evolve_run(
                 context_tokens=tokens,
                 labels=event.labels,
                 grants=event.grants,
+                lifecycle=begin(event.lifecycle) if event.lifecycle else None,
             )
         case RunWaiting():
             if state.run not in (RunState.RUNNING, RunState.WAITING):
@@ -253,6 +262,7 @@ def _model_replied(state: State, flight: ModelRequested, event: ModelReplied) ->
             seen=call.seen,
             labels=call.labels,
             arguments_sha256=call.arguments_sha256,
+            simulate=call.simulate,
         )
         for call in event.calls
     )
@@ -410,6 +420,13 @@ def _outcome_of(reason: CallErrorReason | None) -> CancelOutcome:
 def _require(state: State, event: Event, call: OpenCall, expected: CallState, attempt: int) -> None:
     if call.state is not expected or call.probing or call.attempt != attempt:
         raise IllegalEvent(state, event, f"call {call.id} is {call.state.name}.{call.attempt}")
+
+
+def _rerouted(state: State, event: ModelRerouted) -> State:
+    if state.stopping or fallback_of(state) is None:
+        raise IllegalEvent(state, event, "no model takes over")
+    # A turn of its own, so that pieces of the other model's answer are not taken for this one's.
+    return replace(state, failure=None, rerouted=state.rerouted + 1, turn=state.turn + 1, attempt=0)
 
 
 def _stopped_request(state: State, turn: int, outcome: CancelOutcome, detail: str) -> State:

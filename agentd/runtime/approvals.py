@@ -16,6 +16,7 @@ from agentd.agent.approval import (
 )
 from agentd.agent.events import ApprovalDecided, Event
 from agentd.agent.ids import Namespace, RunId
+from agentd.agent.lifecycle_events import PlanApprovalDecided
 from agentd.agent.permission import Decision, Grant, Judgement
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
@@ -142,12 +143,15 @@ class Approvals:
         question = approval.question
         if approval.answer.state is not ApprovalState.PENDING:
             raise _wrong_state(approval)
+        if question.plan:
+            _check_plan_choice(choice)
         shown = choice.arguments_sha256
         if shown != question.arguments_sha256 and (shown or choice.allow):
             raise _mismatch(question, shown)
         run = (await self._reading.get_run(approval.namespace, question.run)).identity
+        fact = _plan_fact if question.plan else self._fact
         try:
-            await self._scheduler.settle(run, self._fact, question, choice, request_id)
+            await self._scheduler.settle(run, fact, question, choice, request_id)
         except _NotAwaiting:
             await self._journal.read_run(run, limit=1)  # Until what made it so is durable.
             raise _wrong_state(await self.get(approval.namespace, question.id)) from None
@@ -230,6 +234,24 @@ class Approvals:
 
 class _NotAwaiting(Conflict):
     """The call does not await the decision any more."""
+
+
+def _plan_fact(state: State, question: Question, choice: Choice, request_id: str) -> Event:
+    lifecycle = state.lifecycle
+    awaits = lifecycle is not None and lifecycle.approval == question.id and not state.stopping
+    if lifecycle is None or not awaits or lifecycle.approved is not ApprovalState.PENDING:
+        raise _NotAwaiting(Reason.WRONG_APPROVAL_STATE, f"{question.id} is not awaited")
+    decision = ApprovalState.ALLOWED if choice.allow else ApprovalState.DENIED
+    return PlanApprovalDecided(question.id, decision, choice.reason, choice.decided_by, request_id)
+
+
+def _check_plan_choice(choice: Choice) -> None:
+    """A plan is allowed or denied as it is, and for its run alone."""
+    if choice.edited_arguments_json:
+        message = "a plan is not edited: deny it and say why, and another one is made"
+        raise invalid_field("edited_arguments_json", message)
+    if choice.scope is not ApprovalScope.ONCE:
+        raise invalid_field("scope", "a plan is approved for its run alone")
 
 
 def _wrong_state(approval: Approval) -> Conflict:

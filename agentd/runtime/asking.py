@@ -11,12 +11,14 @@ from agentd.agent.events import (
     RequestedCall,
 )
 from agentd.agent.ids import CallId, RunIdentity
+from agentd.agent.lifecycle_events import PhaseAnswered
 from agentd.agent.message import (
     AssistantMessage,
     ModelError,
     ModelErrorKind,
     ModelReply,
     ModelRequest,
+    Purpose,
     TextDelta,
     ToolUse,
 )
@@ -28,6 +30,7 @@ from agentd.log import get_logger
 from agentd.runtime.judging import Judging
 from agentd.runtime.ports import Clock, Entropy, Models
 from agentd.runtime.redacting import Unsettled
+from agentd.runtime.submitting import Submitting, offered, prices_of
 from agentd.runtime.watch import Delta
 from agentd.tools.schema import compile_arguments
 from agentd.tools.toolkit import Toolkit
@@ -92,13 +95,16 @@ class Asking:
         self._publish_delta = publish_delta
         self._judging = judging
         self._unsettled = unsettled
+        self._submitting = Submitting(judging)
         self.timeout_s = timeout_s
         """How long one request may take in all."""
 
-    async def ask(self, run: Asker, effect: AskModel) -> ModelReplied | ModelFailed:
+    async def ask(self, run: Asker, effect: AskModel) -> ModelReplied | PhaseAnswered | ModelFailed:
         """Send one request and return its outcome as a fact."""
         try:
-            return self._replied(run, effect, await self._stream(run, effect))
+            reply = await self._stream(run, effect)
+            answered = self._submitting.answered(run, effect, reply) if effect.thread else None
+            return answered or self._replied(run, effect, reply)
         except ModelError as error:
             return self._failed(run, effect, error)
 
@@ -131,9 +137,8 @@ class Asking:
         raise ModelError(ModelErrorKind.TRANSIENT, "the stream ended without an answer")
 
     def _replied(self, run: Asker, effect: AskModel, reply: ModelReply) -> ModelReplied:
-        started, transcript = run.state.started, run.transcript
-        assert started is not None
-        assert transcript is not None
+        assert run.transcript is not None
+        transcript = run.transcript.of(effect.thread)
         toolkit = run.toolkit
         calls: list[RequestedCall] = []
         uses: list[ToolUse] = []
@@ -147,18 +152,21 @@ class Asking:
             known = use.tool in toolkit.by_alias
             name = use.tool if known else _FORBIDDEN.sub("_", use.tool)[:64]
             uses.append(ToolUse(reference, name or "unnamed", use.arguments_json))
-            calls.append(self._requested(run, call, index, use))
+            calls.append(self._requested(run, effect, call, index, use))
         message = AssistantMessage(reply.message.text, tuple(uses), reply.message.opaque_json)
-        usage = reply.usage.priced(started.prices)
+        usage = reply.usage.priced(prices_of(run.state, effect))
         return ModelReplied(
             effect.turn, effect.attempt, message, reply.stop_reason, tuple(calls), usage
         )
 
-    def _requested(self, run: Asker, call: CallId, index: int, use: ToolUse) -> RequestedCall:
+    def _requested(
+        self, run: Asker, effect: AskModel, call: CallId, index: int, use: ToolUse
+    ) -> RequestedCall:
         """Check and judge a call of an answer, so that a wrong one goes back to the model as a
         clear error."""
         found = run.toolkit.by_alias.get(use.tool)
-        if found is None:
+        simulates = effect.purpose is Purpose.SIMULATION
+        if found is None or (simulates and not found[1].simulate):
             names = ", ".join(sorted(run.toolkit.by_alias)) or "none"
             message = f"There is no tool {use.tool[:80]!r}. The tools are: {names}."
             return RequestedCall(call, CallError(CallErrorReason.UNKNOWN_TOOL, message))
@@ -168,7 +176,12 @@ class Asking:
         else:
             fault = f"Not executed: at most {MAX_CALLS} calls may be made at once."
         if fault is None:
-            return self._judging.requested(run.state, call, granted, tool, use.arguments_json)
+            asked = self._judging.requested(run.state, call, granted, tool, use.arguments_json)
+            if simulates:
+                return self._submitting.simulated(asked)
+            if effect.thread:
+                return self._submitting.departing(run.state, effect, use.tool, asked)
+            return asked
         refusal = CallError(CallErrorReason.INVALID_ARGUMENTS, fault)
         return RequestedCall(call, refusal, granted.path, granted.effect, granted.reconcile)
 
@@ -194,20 +207,22 @@ class Asking:
             error.message[:4096],
             retry_at_ms=self._clock.now_ms() + delay_ms if delay_ms else 0,
             retry_delay_ms=delay_ms,
-            usage=error.usage.priced(started.prices),
+            usage=error.usage.priced(prices_of(run.state, effect)),
         )
 
 
 def _request(run: Asker, effect: AskModel, instructions: str) -> ModelRequest:
     assert run.transcript is not None
+    transcript = run.transcript.of(effect.thread)
     return ModelRequest(
         model=effect.model.partition("/")[2],
         instructions=instructions,
-        messages=run.transcript.messages,
-        tools=run.toolkit.offered,
+        messages=transcript.messages,
+        tools=offered(run, effect),
         max_output_tokens=effect.reservation.max_output_tokens,
         key=effect.key,
         run=f"runs/{run.identity.id}",
-        turn=effect.turn,
+        turn=transcript.answers + 1 if effect.thread else effect.turn,
         attempt=effect.attempt,
+        purpose=effect.purpose,
     )

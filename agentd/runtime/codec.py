@@ -32,6 +32,22 @@ from agentd.agent.events import (
     RunStarted,
     RunWaiting,
 )
+from agentd.agent.lifecycle_events import (
+    MemoriesKept,
+    MemoriesRecalled,
+    ModelRerouted,
+    PhaseAnswered,
+    PhaseEnded,
+    PhaseStarted,
+    PlanAdopted,
+    PlanApprovalDecided,
+    PlanApprovalRequested,
+    TaskEnded,
+    TaskRetried,
+    TaskSkipped,
+    TaskStarted,
+    TaskStopping,
+)
 from agentd.agent.run import RunView
 from agentd.agent.spec import RunSpec
 from agentd.agent.state import State
@@ -61,6 +77,20 @@ KINDS: Final[dict[type[Event], int]] = {
     CallProbed: 36,
     ApprovalRequested: 40,
     ApprovalDecided: 41,
+    PhaseStarted: 60,
+    PhaseEnded: 61,
+    PhaseAnswered: 62,
+    PlanAdopted: 63,
+    TaskStarted: 64,
+    TaskEnded: 65,
+    TaskRetried: 66,
+    TaskSkipped: 67,
+    TaskStopping: 68,
+    MemoriesRecalled: 69,
+    MemoriesKept: 70,
+    ModelRerouted: 71,
+    PlanApprovalRequested: 72,
+    PlanApprovalDecided: 73,
 }
 """The number of each kind of event: those of the fields of `agentd.v1.Event.payload`."""
 

@@ -8,7 +8,7 @@ nothing, so that a restart resumes the run; a user's cancel is a fact like any o
 import asyncio
 from collections.abc import Sequence
 
-from agentd.agent.effects import Begin, StopCall
+from agentd.agent.effects import Begin, Recall, Remember, StopCall
 from agentd.agent.events import (
     CallEnded,
     CallLost,
@@ -39,7 +39,7 @@ from agentd.tools.toolkit import Toolkit
 SNAPSHOT_EVERY = 256
 """Events after which a run's state is stored again, so that recovery reads a bounded stretch."""
 
-_WITHOUT_TRANSCRIPT = (Begin, StopCall)
+_WITHOUT_TRANSCRIPT = (Begin, StopCall, Recall, Remember)
 _LEASE_ENDS = (CallEnded, CallLost, CallUnknown, CallRetried)
 
 

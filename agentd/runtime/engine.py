@@ -238,9 +238,10 @@ def _still_running(state: State) -> list[CancelEntry]:
         for call in state.calls
         if call.state is CallState.LEASED
     ]
-    if state.in_flight:
-        name = f"requests/{state.in_flight.turn}"
-        running.append(CancelEntry(name, CancelOutcome.STILL_RUNNING, state.in_flight.model))
+    running += [
+        CancelEntry(f"requests/{flight.turn}", CancelOutcome.STILL_RUNNING, flight.model)
+        for flight in state.flights
+    ]
     return running
 
 

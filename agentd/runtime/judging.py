@@ -85,6 +85,12 @@ class Judging:
             known = self._known.keep(key, (started, tool, judgement))
         return _with_grants(state, known[2])
 
+    def any_call(self, state: State, tool: Tool) -> Judgement:
+        """Judge what every call of a tool needs, whatever its arguments are."""
+        assert state.started is not None
+        here = tool.path in self._local_tools
+        return self._weigh(state.started, tool, tool.permissions, state.labels, here=here)
+
     def _weigh(
         self, started: RunStarted, tool: Tool, own: Sequence[str], labels: Labels, *, here: bool
     ) -> Judgement:

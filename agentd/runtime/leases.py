@@ -16,6 +16,7 @@ from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallError, CallErrorReason, CallState, Tool
 from agentd.errors import Conflict, Reason
 from agentd.protocol.calls import fact_of, timed_out
+from agentd.protocol.lifecycle.folding import stopping_call
 from agentd.protocol.machine import without_outcome
 
 
@@ -101,7 +102,7 @@ def completed(state: State, lease: Lease, outcome: Outcome, fault: str | None) -
         return CallEnded(call.id, call.attempt, CallState.FAILED, error=error)
     if lease.timed_out and isinstance(outcome, Stopped):
         return timed_out(call)
-    return fact_of(call, outcome, stopping=state.stopping is not None)
+    return fact_of(call, outcome, stopping=stopping_call(state, call.id) is not None)
 
 
 def given_up(state: State, lease: Lease, reason: CallErrorReason, message: str) -> Event:

@@ -1,6 +1,7 @@
 """Keep agents: their names, their revisions, and what remains of the deleted ones."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -27,6 +28,8 @@ CHANGEABLE = frozenset(
         "permissions",
         "grants",
         "annotations",
+        "require_plan_approval",
+        "phase_prompts",
     }
 )
 """The fields of an agent that an update may name."""
@@ -151,9 +154,7 @@ class Library:
                 present = await self._present(namespace, agent.id)
                 if etag and etag != etag_of(present):
                     raise _etag_mismatch(present)
-                changed = replace(
-                    present, **{name: getattr(agent, name) for name in fields or CHANGEABLE}
-                )
+                changed = replace(present, **_changes(agent, fields or CHANGEABLE))
                 if changed != present:
                     changed = replace(
                         changed,
@@ -287,6 +288,12 @@ class Library:
 def etag_of(agent: Agent) -> str:
     """Return a fingerprint of one revision of an agent."""
     return request_digest(agent)[:16]
+
+
+def _changes(agent: Agent, fields: Collection[str]) -> dict[str, Any]:
+    """Return the values of some fields. A route is its first model and those that follow it."""
+    names = {*fields, "fallbacks"} if "models" in fields else fields
+    return {name: getattr(agent, name) for name in names}
 
 
 def _answer(agent: Agent) -> str:

@@ -58,7 +58,9 @@ def waits_for_a_person(stored: StoredRun) -> bool:
         return False
     if not all(_waits(call) for call in state.calls):
         return False
-    waits = state.run is RunState.WAITING and not state.not_before_ms
+    threads = state.lifecycle.threads if state.lifecycle else ()
+    delayed = state.not_before_ms or any(thread.not_before_ms for thread in threads)
+    waits = state.run is RunState.WAITING and not delayed
     return waits or state.run is RunState.PAUSED
 
 

@@ -14,11 +14,15 @@ from agentd.agent.effects import (
     ApplyGrant,
     AskApproval,
     AskModel,
+    AskPlanApproval,
     Begin,
     CloseCall,
     Effect,
     End,
+    Note,
     ProbeCall,
+    Recall,
+    Remember,
     StartCall,
     StopCall,
     Wait,
@@ -35,11 +39,13 @@ from agentd.agent.events import (
     RunWaiting,
     WaitReason,
 )
-from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
+from agentd.agent.ids import LOCAL_HOST, CallId, HostId, RunIdentity
+from agentd.agent.lifecycle_events import PlanApprovalRequested
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
 from agentd.protocol.direct import decide
 from agentd.protocol.machine import evolve
+from agentd.runtime.judging import fingerprint
 from agentd.runtime.surroundings import Surroundings
 from agentd.tools.toolkit import Toolkit
 
@@ -70,7 +76,7 @@ class Planned(Protocol):
 class Start(msgspec.Struct):
     """An effect to be started once its intent is durable, and the host whose room was taken."""
 
-    effect: AskModel | StartCall | ProbeCall | StopCall | Begin
+    effect: AskModel | StartCall | ProbeCall | StopCall | Begin | Recall | Remember
     host: HostId | None = None
     path: str = ""
     """The tool whose room was taken, as `toolset/tool`."""
@@ -143,6 +149,10 @@ class Planner:
                 return self._ask(run, state, effect), None, None
             case ApplyGrant():
                 return _apply(state, effect), None, None
+            case Note(event=event):
+                return event, None, None
+            case AskPlanApproval(plan_json=plan_json):
+                return self._ask_plan(run, state, plan_json), None, None
             case Wait(reason=reason, detail=detail):
                 return None, None, RunWaiting(reason, detail)
             case StopCall():
@@ -153,19 +163,21 @@ class Planner:
                 return self._intend_request(run, state, effect)
             case StartCall() | ProbeCall():
                 return self._intend_call(run, state, effect)
-            case Begin():
+            case Begin() | Recall() | Remember():
                 begun = run.held or effect.key in run.in_progress
                 return None, None if begun else Start(effect), None
             case _:
                 assert_never(effect)
 
     def _intend_request(self, run: Planned, state: State, effect: AskModel) -> _Intention:
-        if state.in_flight:
+        if any(flight.turn == effect.turn for flight in state.flights):
             return _NOTHING
         if effect.not_before_ms > self._around.clock.now_ms():
             self._around.delay_wake(run.identity, effect.not_before_ms)
             return None, None, RunWaiting(WaitReason.TIMER, f"attempt {effect.attempt}")
-        event = ModelRequested(effect.turn, effect.attempt, effect.model, effect.reservation)
+        event = ModelRequested(
+            effect.turn, effect.attempt, effect.model, effect.reservation, effect.thread
+        )
         return event, Start(effect), None
 
     def _intend_call(self, run: Planned, state: State, effect: StartCall | ProbeCall) -> _Intention:
@@ -194,6 +206,13 @@ class Planner:
         approval = approval_id(run.identity, call.id, self._around.clock.now_ms())
         return ApprovalRequested(approval, call.id, call.arguments_sha256)
 
+    def _ask_plan(self, run: Planned, state: State, plan_json: str) -> Event:
+        assert state.lifecycle is not None
+        now_ms = self._around.clock.now_ms()
+        about = CallId(f"plan-{state.lifecycle.plans}")
+        approval = approval_id(run.identity, about, now_ms)
+        return PlanApprovalRequested(approval, plan_json, fingerprint(plan_json))
+
     def _host_for(self, run: Planned, call: OpenCall) -> HostId | None:
         local = self._around.local_tools
         if call.path in local:
@@ -203,7 +222,7 @@ class Planner:
 
 def _busy(run: Planned, state: State) -> bool:
     """Whether something is in progress, here or at a host."""
-    if run.in_progress or state.in_flight:
+    if run.in_progress or state.flights:
         return True
     return any(call.state is CallState.LEASED or call.probing for call in state.calls)
 

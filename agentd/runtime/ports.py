@@ -8,6 +8,7 @@ import msgspec
 from agentd.agent.events import Entry, Event, RunState
 from agentd.agent.hosting import Invocation, Outcome
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, RunKey, SessionId
+from agentd.agent.lifecycle import NewMemory, RecalledMemory
 from agentd.agent.memory import Memory, MemoryId, Vector
 from agentd.agent.message import ModelChunk, ModelInfo, ModelRequest
 from agentd.agent.permission import Judgement, Labels, Layer
@@ -296,6 +297,25 @@ class Workspaces(Protocol):
         """Return the path of an existing folder that a client names for a run. Blocks.
 
         Raises Denied (PERMISSION_DENIED) and InvalidRequest (INVALID_FIELD).
+        """
+        ...
+
+
+class Remembering(Protocol):
+    """What runs of the protocol `lifecycle` know of earlier work. Both raise AgentdError when it
+    does not work: the run goes on without."""
+
+    async def recall(self, run: RunIdentity, query: str) -> Sequence[RecalledMemory]:
+        """Return what may help with a goal, best first: as many as a prompt should hold."""
+        ...
+
+    async def remember(
+        self, run: RunIdentity, key: str, memories: Sequence[NewMemory], labels: Labels
+    ) -> Sequence[str]:
+        """Store what a run has learned, which has seen what `labels` say; return the names.
+
+        What was stored under the same run and key before is not stored again: after a crash,
+        nobody knows whether it was.
         """
         ...
 

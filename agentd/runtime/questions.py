@@ -21,6 +21,8 @@ from agentd.agent.events import (
     RunCancelling,
 )
 from agentd.agent.ids import CallId, Namespace, RunId, RunIdentity
+from agentd.agent.lifecycle_events import PlanApprovalDecided, PlanApprovalRequested
+from agentd.agent.permission import Decision, Judgement
 from agentd.agent.state import OpenCall, State
 from agentd.agent.tool import CallState
 from agentd.context.transcript import Transcript
@@ -34,8 +36,17 @@ PENDING: Final = "approval-pending"
 OF_RUN: Final = "approval-run"
 """Ids of approvals behind their runs' ids: `{run}/{approval}`."""
 
-_KINDS = frozenset({ApprovalRequested, ApprovalDecided, RunCancelling})
+_KINDS = frozenset(
+    {
+        ApprovalRequested,
+        ApprovalDecided,
+        RunCancelling,
+        PlanApprovalRequested,
+        PlanApprovalDecided,
+    }
+)
 """The events without which no question is asked, answered or cancelled."""
+_KINDS_OF_TASKS = _KINDS | {CallEnded}
 
 
 class Recording(Protocol):
@@ -58,7 +69,9 @@ def asks(events: Sequence[Event]) -> bool:
 
 def documents_of(run: Recording, events: Sequence[Event], clock: Clock) -> Sequence[Record]:
     """Return what is to be stored in the transaction of some events of a run."""
-    if _KINDS.isdisjoint(map(type, events)):
+    # A task that is given up takes the questions of its calls with it, whenever these end.
+    kinds = _KINDS if run.state.lifecycle is None else _KINDS_OF_TASKS
+    if kinds.isdisjoint(map(type, events)):
         return ()
     now_ms = clock.now_ms()
     namespace, state = run.identity.namespace, run.state
@@ -78,6 +91,13 @@ def documents_of(run: Recording, events: Sequence[Event], clock: Clock) -> Seque
                 records.append(_stored(namespace, event.approval, answer_of(event, now_ms)))
             case CallEnded():
                 records += _cancelled(namespace, state, event, now_ms)
+            case PlanApprovalRequested():
+                question = _about_plan(run.identity, state, event)
+                records += _asked(namespace, replace(question, create_time_ms=now_ms))
+            case PlanApprovalDecided():
+                records.append(_stored(namespace, event.approval, plan_answer_of(event, now_ms)))
+            case RunCancelling():
+                records += _plan_cancelled(namespace, state, event, now_ms)
             case _:
                 pass
         state = evolve(state, event)
@@ -95,6 +115,17 @@ def answer_of(event: ApprovalDecided, now_ms: int) -> Answer:
         event.decided_by,
         event.judgement,
         event.request_id,
+    )
+
+
+def plan_answer_of(event: PlanApprovalDecided, now_ms: int) -> Answer:
+    """Return the answer about a plan that an event is."""
+    return Answer(
+        event.decision,
+        now_ms,
+        event.reason,
+        decided_by=event.decided_by,
+        request_id=event.request_id,
     )
 
 
@@ -123,6 +154,41 @@ def _question(
         labels=call.seen,
         tool_description=run.toolkit.by_path[call.path].description,
     )
+
+
+def _about_plan(run: RunIdentity, state: State, event: PlanApprovalRequested) -> Question:
+    lifecycle = state.lifecycle
+    assert lifecycle is not None
+    assert lifecycle.plan is not None
+    tasks = lifecycle.plan.tasks
+    needs = [f"tool.use:{tool}" for task in tasks for tool in task.tools]
+    needs += [permission for task in tasks for permission in task.permissions]
+    return Question(
+        id=event.approval,
+        run=run.id,
+        agent=run.agent,
+        call=CallId(""),
+        path="",
+        effect=max((task.effect for task in tasks), key=lambda effect: effect.value),
+        arguments_json=event.plan_json,
+        arguments_sha256=event.plan_sha256,
+        judgement=Judgement(Decision.ASK, tuple(dict.fromkeys(needs)), rule="plans are approved"),
+        labels=state.labels,
+        plan=lifecycle.plans,
+    )
+
+
+def _plan_cancelled(
+    namespace: Namespace, state: State, event: RunCancelling, now_ms: int
+) -> Iterator[Record]:
+    """Yield the answer to a question about a plan whose run ends before anybody has decided."""
+    lifecycle = state.lifecycle
+    if lifecycle is None or lifecycle.approval is None:
+        return
+    if lifecycle.approved is ApprovalState.PENDING:
+        reason = event.reason or "the run was cancelled"
+        answer = Answer(ApprovalState.CANCELLED, now_ms, reason)
+        yield _stored(namespace, lifecycle.approval, answer)
 
 
 def _asked(namespace: Namespace, question: Question) -> Iterator[Record]:

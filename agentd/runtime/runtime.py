@@ -18,12 +18,22 @@ from agentd.runtime.expiry import Expiry
 from agentd.runtime.hosting import Hosting
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.judging import Judging
+from agentd.runtime.learning import Learning
 from agentd.runtime.leases import LeaseLimits, Leases
 from agentd.runtime.library import Library
 from agentd.runtime.local import LocalLimits, LocalTools
 from agentd.runtime.manifests import Manifests
 from agentd.runtime.memories import Memories, MemoryParts
-from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Models, Workspaces
+from agentd.runtime.minding import Minding, NoMemory
+from agentd.runtime.ports import (
+    Clock,
+    Entropy,
+    Journal,
+    LocalTool,
+    Models,
+    Remembering,
+    Workspaces,
+)
 from agentd.runtime.reading import Reading
 from agentd.runtime.recovery import Recovery
 from agentd.runtime.redacting import Redact, Unsettled, none_unsettled
@@ -31,6 +41,7 @@ from agentd.runtime.scheduler import Scheduler, SchedulerLimits
 from agentd.runtime.sessions import Sessions
 from agentd.runtime.starting import RunLimits, Starting
 from agentd.runtime.surroundings import Surroundings
+from agentd.runtime.tasking import Tasks
 from agentd.runtime.timers import Timers
 from agentd.runtime.watch import Watches, WatchLimits
 from agentd.tools.permissions import judge
@@ -86,6 +97,8 @@ class Outside(msgspec.Struct, frozen=True):
     workspaces: Workspaces = msgspec.field(default_factory=NoWorkspaces)
     memory: MemoryParts | None = None
     """What memories are found with; without it there are none."""
+    remembering: Remembering | None = None
+    """What runs know of earlier work; None for what the memories say, if there are any."""
 
 
 class Runtime:
@@ -119,16 +132,7 @@ class Runtime:
             leases=leases,
         )
         self._expiry = Expiry(self.scheduler, self.hosts, leases, clock, limits.leases)
-        self.engine = Engine(
-            journal=journal,
-            sessions=self.sessions,
-            claims=claims,
-            starting=self._starting,
-            scheduler=self.scheduler,
-            reading=self.reading,
-            entropy=entropy,
-            limits=limits.runs,
-        )
+        self.engine = self._engine(journal, claims, entropy, limits.runs)
         self.approvals = Approvals(
             around=around,
             library=self.library,
@@ -137,6 +141,7 @@ class Runtime:
             scheduler=self.scheduler,
             reading=self.reading,
         )
+        self.tasks = Tasks(journal, self.reading, self.scheduler)
         self._recovery = Recovery(self.scheduler, timers)
         self.hosts.wake = self.scheduler.wake
         self.local_tools.wake = self.scheduler.wake
@@ -168,6 +173,20 @@ class Runtime:
         await self.manifests.register(SHARED, [tool.manifest for tool in new.values()])
         self.local_tools.replace(old, new)
         self.hosts.recall(new.keys())
+
+    def _engine(
+        self, journal: Journal, claims: RequestClaims, entropy: Entropy, limits: RunLimits
+    ) -> Engine:
+        return Engine(
+            journal=journal,
+            sessions=self.sessions,
+            claims=claims,
+            starting=self._starting,
+            scheduler=self.scheduler,
+            reading=self.reading,
+            entropy=entropy,
+            limits=limits,
+        )
 
     def _build_starting(self, outside: Outside, limits: RuntimeLimits) -> Starting:
         return Starting(
@@ -206,9 +225,13 @@ class Runtime:
             timers.wake_at,
             timers.stop_at,
             self.local_tools,
+            Minding(outside.remembering or self._learning()),
             outside.redact,
             outside.boundary,
         )
+
+    def _learning(self) -> Remembering:
+        return Learning(self.memories) if self.memories else NoMemory()
 
     def _run_ended(self, driver: Driver) -> None:
         # A run that never started has no more than its goal: what came before it is not there yet.

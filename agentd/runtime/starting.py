@@ -6,24 +6,28 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from agentd.agent.budget import Budget
-from agentd.agent.events import GrantedTool, RunStarted
+from agentd.agent.events import RunStarted
 from agentd.agent.ids import AgentId, Namespace, RunId, RunIdentity, SessionId
+from agentd.agent.lifecycle import Terms
 from agentd.agent.message import Message, ModelInfo, Purpose
 from agentd.agent.permission import NO_LABELS, Labels, Layer
 from agentd.agent.run import Run, RunView
-from agentd.agent.spec import Agent, RunSpec
+from agentd.agent.spec import Agent, ProtocolKind, RunSpec
 from agentd.agent.state import State
 from agentd.agent.tool import Tool
 from agentd.context.transcript import Transcript
-from agentd.protocol.machine import estimate_tokens, evolve
+from agentd.errors import invalid_field
+from agentd.protocol.folding import estimate_tokens
+from agentd.protocol.machine import evolve
 from agentd.runtime.judging import rules_of
 from agentd.runtime.kept import Kept
 from agentd.runtime.library import Library
 from agentd.runtime.manifests import Manifests
 from agentd.runtime.ports import Clock, Journal, Models, RunQuery, Workspaces
 from agentd.runtime.redacting import Redact
+from agentd.runtime.terms import grant, routed, routes_of, terms_of
 from agentd.tools.names import is_foreign
-from agentd.tools.registry import Registry, digest_of
+from agentd.tools.registry import Registry
 
 CONVERSATIONS = 64
 """Conversations that are kept at hand."""
@@ -56,6 +60,7 @@ class NewRun(msgspec.Struct, frozen=True):
     budget: Budget = Budget()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     workspace: str = ""
+    simulate_only: bool = False
 
 
 class Starting:
@@ -91,17 +96,25 @@ class Starting:
         """Raise NotFound when a model or a tool is unknown, Conflict (NO_MODEL) when no model is
         ready; return the model that would answer."""
         info = self._models.resolve(model or agent.models.get(Purpose.EXECUTION, ""))
+        for purpose, names in routes_of(agent, model).items():
+            if purpose is Purpose.EXECUTION or agent.protocol is ProtocolKind.LIFECYCLE:
+                for name in names:
+                    self._models.resolve(name)
         self._registry.match(agent.namespace, (*agent.tools, *patterns))
         return info
 
     async def describe(self, request: NewRun, run_id: RunId) -> Run:
         """Return the run that a request asks for, defaults filled in.
 
-        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND) and Conflict (NO_MODEL).
+        Raises NotFound (AGENT_NOT_FOUND, MODEL_NOT_FOUND, TOOL_NOT_FOUND), Conflict (NO_MODEL) and
+        InvalidRequest (INVALID_FIELD) for what only runs that plan can do.
         """
         agent = await self._library.get_agent(
             request.namespace, request.agent, request.agent_revision
         )
+        if request.simulate_only and agent.protocol is not ProtocolKind.LIFECYCLE:
+            message = f"agents/{agent.id} makes no plans: its protocol is {agent.protocol.name}"
+            raise invalid_field("run.simulate_only", message)
         if agent.tools or request.tools:
             await self._settled()
         self.check(agent, request.model, request.tools)
@@ -118,6 +131,7 @@ class Starting:
             annotations=request.annotations,
             create_time_ms=now,
             workspace=await self._folder(request.workspace),
+            simulate_only=request.simulate_only,
         )
         return Run(identity, spec, RunView(last_sequence=1, update_time_ms=now))
 
@@ -159,7 +173,21 @@ class Starting:
             grants=agent.grants,
             labels=labels | _said_of(tools),
             workspace=workspace,
+            lifecycle=self._terms(agent, spec, tools),
+            fallbacks=tuple(
+                routed(self._models.resolve(name))
+                for name in agent.fallbacks.get(Purpose.EXECUTION, ())
+            ),
         )
+
+    def _terms(self, agent: Agent, spec: RunSpec, tools: Sequence[Tool]) -> Terms | None:
+        if agent.protocol is not ProtocolKind.LIFECYCLE:
+            return None
+        routes = {
+            purpose: tuple(self._models.resolve(name) for name in names)
+            for purpose, names in routes_of(agent, spec.model).items()
+        }
+        return terms_of(agent, spec, tools, routes)
 
     async def instructions(self, identity: RunIdentity, revision: int) -> str:
         """Return the system instructions of a run's agent revision."""
@@ -239,20 +267,6 @@ class Starting:
         query = RunQuery(identity.namespace, session=identity.session)
         earlier = await self._journal.list_runs(query, before=identity.key, limit=1)
         return earlier[0].run.identity.id if earlier else None
-
-
-def grant(tools: Sequence[Tool]) -> tuple[GrantedTool, ...]:
-    """Return the tools with the names that the model sees: the tool's id, with its toolset in front
-    where two tools would have the same."""
-    counts: dict[str, int] = {}
-    for tool in tools:
-        counts[tool.id] = counts.get(tool.id, 0) + 1
-    granted = []
-    for tool in tools:
-        alias = tool.id if counts[tool.id] == 1 else f"{tool.toolset}_{tool.id}"[:64]
-        digest = digest_of(tool)
-        granted.append(GrantedTool(tool.path, alias, digest, tool.effect, tool.reconcile))
-    return tuple(granted)
 
 
 def _said_of(tools: Sequence[Tool]) -> Labels:

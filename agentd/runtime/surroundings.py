@@ -10,6 +10,7 @@ from agentd.runtime.asking import Asking
 from agentd.runtime.hosts import Hosts
 from agentd.runtime.kept import Kept
 from agentd.runtime.local import LocalTools
+from agentd.runtime.minding import Minding
 from agentd.runtime.ports import Clock, Journal
 from agentd.runtime.redacting import Redact
 from agentd.runtime.starting import Starting
@@ -34,6 +35,7 @@ class Surroundings(msgspec.Struct):
     watch_deadline: Callable[[RunIdentity, int], None]
     """Has a run stopped at a time in milliseconds since the epoch."""
     local_tools: LocalTools
+    minding: Minding
     redact: Redact | None = None
     """Takes secrets out of a text; None when there are none."""
     boundary: Callable[[str], None] | None = None

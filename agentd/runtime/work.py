@@ -8,7 +8,16 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, assert_never
 
-from agentd.agent.effects import AskModel, Begin, Effect, ProbeCall, StartCall, StopCall
+from agentd.agent.effects import (
+    AskModel,
+    Begin,
+    Effect,
+    ProbeCall,
+    Recall,
+    Remember,
+    StartCall,
+    StopCall,
+)
 from agentd.agent.events import Event, FailureReason, ModelLost, RunEnded, RunFailure, RunState
 from agentd.agent.hosting import Invocation, InvocationKind, NotExecuted, Outcome, OutcomeUnknown
 from agentd.agent.ids import LOCAL_HOST, HostId, RunIdentity
@@ -18,6 +27,7 @@ from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
 from agentd.errors import AgentdError, Exhausted, Unavailable
 from agentd.protocol.calls import fact_of
+from agentd.protocol.lifecycle.folding import stopping_call
 from agentd.protocol.machine import without_outcome
 from agentd.runtime.planning import Start
 from agentd.runtime.posting import Posting
@@ -47,12 +57,16 @@ class Worker(Protocol):
         ...
 
 
+_Done = AskModel | StartCall | ProbeCall | Begin | Recall | Remember
+"""What takes a while inside this process."""
+
+
 class _Job:
     """One effect in progress."""
 
     __slots__ = ("effect", "late", "path", "task", "timer", "unwanted")
 
-    def __init__(self, effect: AskModel | StartCall | ProbeCall | Begin, path: str) -> None:
+    def __init__(self, effect: _Done, path: str) -> None:
         self.effect = effect
         self.path = path
         """The tool of this process whose room it has; empty for none."""
@@ -108,13 +122,19 @@ class Work:
                 asking = self._around.asking
                 self._spawn(effect, asking.ask(self._run, effect), asking.timeout_s)
             case StartCall():
-                self._begin_call(effect, InvocationKind.EXECUTE, start.host)
+                self._begin_call(effect, None, start.host)
             case ProbeCall():
                 self._begin_call(effect, InvocationKind.RECONCILE, start.host)
             case StopCall():
                 self._stop_call(effect)
             case Begin():
                 self._spawn(effect, self._resolve(), None)
+            case Recall():
+                self._spawn(effect, self._around.minding.recall(self._run.identity, effect), None)
+            case Remember():
+                labels = self._run.state.labels
+                work = self._around.minding.remember(self._run.identity, effect, labels)
+                self._spawn(effect, work, None)
             case _:
                 assert_never(effect)
         if boundary:
@@ -139,17 +159,18 @@ class Work:
         for call in self._run.state.calls:
             if hosted(call):
                 assert call.host is not None
-                kind = InvocationKind.RECONCILE if call.probing else InvocationKind.EXECUTE
+                kind = InvocationKind.RECONCILE if call.probing else _kind(call)
                 tool = self._run.toolkit.by_path[call.path]
                 invocation = self._invocation(call, kind, tool)
                 self._around.hosts.adopt(self._run.identity, call.host, tool, invocation)
 
     def _begin_call(
-        self, effect: StartCall | ProbeCall, kind: InvocationKind, host: HostId | None
+        self, effect: StartCall | ProbeCall, kind: InvocationKind | None, host: HostId | None
     ) -> None:
         call = self._run.state.call(effect.call)
         assert call is not None
         assert host is not None
+        kind = kind or _kind(call)
         tool = self._run.toolkit.by_path[call.path]
         invocation = self._invocation(call, kind, tool)
         if host == LOCAL_HOST:
@@ -161,7 +182,7 @@ class Work:
     def _stop_call(self, effect: StopCall) -> None:
         """Ask a host to stop a call. One of this process is a job, and no longer owed."""
         call = self._run.state.call(effect.call)
-        stopping = self._run.state.stopping
+        stopping = stopping_call(self._run.state, effect.call)
         assert call is not None
         assert stopping is not None
         self._asked_to_stop.add(effect.key)
@@ -171,7 +192,7 @@ class Work:
 
     def _spawn(
         self,
-        effect: AskModel | StartCall | ProbeCall | Begin,
+        effect: _Done,
         work: Coroutine[Any, Any, Event],
         timeout_s: float | None,
         path: str = "",
@@ -223,7 +244,7 @@ class Work:
                     message = "the tool did not end in time"
                     return without_outcome(call, CallErrorReason.TIMEOUT, message)
                 return without_outcome(call, CallErrorReason.CANCELLED, "the run was cancelled")
-            case Begin():
+            case Begin() | Recall() | Remember():
                 return None
             case _:
                 assert_never(effect)
@@ -243,7 +264,7 @@ class Work:
         # One that has gone since was not executed, and waits until it is back.
         outcome = await tool(invocation) if tool else NotExecuted()
         present = self._run.state.call(call.id)
-        stopping = self._run.state.stopping is not None
+        stopping = stopping_call(self._run.state, call.id) is not None
         return fact_of(present or call, outcome, stopping=stopping)
 
     def _invocation(self, call: OpenCall, kind: InvocationKind, tool: Tool) -> Invocation:
@@ -265,6 +286,10 @@ class Work:
             namespace=run.namespace,
             seen=self._run.state.labels,
         )
+
+
+def _kind(call: OpenCall) -> InvocationKind:
+    return InvocationKind.SIMULATE if call.simulate else InvocationKind.EXECUTE
 
 
 def _told(error: asyncio.CancelledError) -> Outcome | None:

@@ -16,7 +16,7 @@ from agentd.agent.ids import RunId
 from agentd.agent.message import ModelInfo
 from agentd.agent.run import Run
 from agentd.agent.spec import Agent
-from agentd.agent.tool import CallError
+from agentd.agent.tool import CallError, EffectClass
 from agentd.runtime.engine import CancelReport
 from agentd.runtime.library import etag_of
 from agentd.runtime.sessions import SessionView
@@ -125,7 +125,11 @@ def agent(value: Agent) -> agent_pb2.Agent:
         display_name=value.display_name,
         instructions=value.instructions,
         models=[
-            agent_pb2.ModelRoute(purpose=agent_pb2.Purpose.Name(purpose.value), model=model)
+            agent_pb2.ModelRoute(
+                purpose=agent_pb2.Purpose.Name(purpose.value),
+                model=model,
+                fallbacks=value.fallbacks.get(purpose, ()),
+            )
             for purpose, model in value.models.items()
         ],
         tools=value.tools,
@@ -144,6 +148,11 @@ def agent(value: Agent) -> agent_pb2.Agent:
         grants=[
             permission_pb2.PermissionGrant(**convert_permission.grant(each))
             for each in value.grants
+        ],
+        require_plan_approval=value.require_plan_approval,
+        phase_prompts=[
+            agent_pb2.PhasePrompt(purpose=agent_pb2.Purpose.Name(purpose.value), text=text)
+            for purpose, text in value.phase_prompts.items()
         ],
     )
 
@@ -195,6 +204,7 @@ def run(value: Run) -> run_pb2.Run:
         "end_time": _time(view.end_time_ms),
         "update_time": _time(view.update_time_ms),
         "workspace": spec.workspace,
+        "simulate_only": spec.simulate_only,
     }
     return run_pb2.Run(**fields)
 
@@ -220,6 +230,11 @@ def cancel_report(value: CancelReport) -> run_pb2.CancelReport:
         complete=value.complete,
         elapsed=duration(value.elapsed_ms),
     )
+
+
+def effect(value: EffectClass) -> str:
+    """Return the name of an effect class."""
+    return tool_pb2.EffectClass.Name(value.value)
 
 
 def call_error(value: CallError | None) -> call_pb2.CallError | None:
@@ -262,6 +277,7 @@ def call(value: Call) -> call_pb2.Call:
         verdict=convert_permission.verdict_message(value.judgement, value.seen),
         approval=f"approvals/{value.approval}" if value.approval else "",
         edited_arguments_json=value.edited_arguments_json,
+        simulate=value.simulate,
     )
 
 

@@ -12,7 +12,8 @@ def approval(value: Approval) -> approval_pb2.Approval:
     decided = answer.state in (ApprovalState.ALLOWED, ApprovalState.DENIED)
     return approval_pb2.Approval(
         name=f"approvals/{question.id}",
-        call=f"{run}/calls/{question.call}",
+        call="" if question.plan else f"{run}/calls/{question.call}",
+        plan=question.plan,
         state=approval_pb2.ApprovalState.Name(answer.state.value),
         tool=tool_name(question.path),
         arguments_json=question.arguments_json,

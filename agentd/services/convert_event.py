@@ -11,7 +11,7 @@ from agentd.agent import events
 from agentd.agent.events import Entry, Event
 from agentd.agent.tool import CallError
 from agentd.runtime.watch import CallProgress, Delta
-from agentd.services import convert, convert_permission
+from agentd.services import convert, convert_lifecycle, convert_permission
 from agentd.v1 import event_pb2
 
 _Fields = Mapping[str, Any]
@@ -82,8 +82,8 @@ def _run_waiting(fact: events.RunWaiting, _run: str, _time_ms: int) -> _Fields:
     return {"reason": fact.reason.value, "detail": fact.detail}
 
 
-def _run_paused(_fact: events.RunPaused, _run: str, _time_ms: int) -> _Fields:
-    return {}
+def _run_paused(fact: events.RunPaused, _run: str, _time_ms: int) -> _Fields:
+    return {"reason": fact.reason}
 
 
 def _run_resumed(_fact: events.RunResumed, _run: str, _time_ms: int) -> _Fields:
@@ -124,6 +124,7 @@ def _model_requested(fact: events.ModelRequested, _run: str, _time_ms: int) -> _
         "reserved_tokens": reservation.tokens,
         "max_output_tokens": reservation.max_output_tokens,
         "reserved_cost_nanos": reservation.cost_nanos,
+        "thread": fact.thread,
     }
 
 
@@ -139,6 +140,8 @@ def _model_replied(fact: events.ModelReplied, run: str, _time_ms: int) -> _Field
                 "tool": use.tool,
                 "arguments_json": use.arguments_json,
                 "verdict": convert_permission.verdict(request.judgement, request.seen),
+                "simulate": request.simulate,
+                "departs": request.departs,
             }
             for request, use in zip(fact.calls, message.calls, strict=True)
         ],
@@ -265,6 +268,7 @@ _TRANSLATIONS: dict[type[Event], Callable[[Any, str, int], _Fields]] = {
     events.CallEvidenceKept: _call_evidence_kept,
     events.ApprovalRequested: _approval_requested,
     events.ApprovalDecided: _approval_decided,
+    **convert_lifecycle.TRANSLATIONS,
 }
 
 

@@ -24,11 +24,11 @@ from agentd.agent.message import Purpose
 from agentd.agent.permission import Labels
 from agentd.agent.spec import Agent, OnUnknown, ProtocolKind, Session
 from agentd.agent.tool import EffectClass, Tool
-from agentd.errors import Reason, Unsupported, invalid_field
+from agentd.errors import invalid_field
 from agentd.runtime.library import CHANGEABLE
 from agentd.runtime.ports import RunQuery, Selector
 from agentd.runtime.starting import NewRun
-from agentd.services import checks, parse_permission
+from agentd.services import checks, parse_lifecycle, parse_permission
 from agentd.services.checks import KIB, MIB
 from agentd.services.convert_event import KINDS
 from agentd.v1 import (
@@ -44,6 +44,7 @@ from agentd.v1 import (
 MAX_FILTER_RUNS = 1000
 MAX_PARALLEL_CALLS = 256
 MAX_PERMISSIONS = 256
+MAX_FALLBACKS = 8
 DEFAULT_TOOL_TIMEOUT_MS = 600_000
 
 
@@ -100,9 +101,12 @@ def agent(message: agent_pb2.Agent, namespace: Namespace) -> Agent:
             message.instructions, "agent.instructions", at_most_bytes=MIB
         ),
         models=_models(message.models),
+        fallbacks=_fallbacks(message.models),
         tools=checks.patterns(message.tools, "agent.tools"),
         budget=budget(message.budget, "agent.budget"),
-        protocol=_protocol(message.protocol),
+        protocol=checks.choice(
+            message.protocol, ProtocolKind, "agent.protocol", unset=ProtocolKind.DIRECT
+        ),
         on_unknown=checks.choice(
             message.on_unknown, OnUnknown, "agent.on_unknown", unset=OnUnknown.ASK
         ),
@@ -112,6 +116,8 @@ def agent(message: agent_pb2.Agent, namespace: Namespace) -> Agent:
         permissions=parse_permission.rules(message.permissions, "agent.permissions"),
         grants=parse_permission.grants(message.grants, "agent.grants"),
         annotations=checks.annotations(message.annotations, "agent.annotations"),
+        require_plan_approval=message.require_plan_approval,
+        phase_prompts=parse_lifecycle.phase_prompts(message.phase_prompts),
     )
 
 
@@ -154,6 +160,7 @@ def new_run(message: run_pb2.Run, namespace: Namespace) -> NewRun:
         budget=budget(message.budget, "run.budget"),
         annotations=checks.annotations(message.annotations, "run.annotations"),
         workspace=checks.text(message.workspace, "run.workspace", at_most=MAX_PATH),
+        simulate_only=message.simulate_only,
     )
 
 
@@ -230,15 +237,18 @@ def _models(routes: Iterable[agent_pb2.ModelRoute]) -> dict[Purpose, str]:
     return models
 
 
-def _protocol(value: int) -> ProtocolKind:
-    kind = checks.choice(value, ProtocolKind, "agent.protocol", unset=ProtocolKind.DIRECT)
-    if kind is not ProtocolKind.DIRECT:
-        raise Unsupported(
-            Reason.NOT_IMPLEMENTED,
-            f"agent.protocol: {kind.name} is not implemented yet",
-            metadata={"field": "agent.protocol", "protocol": kind.name},
+def _fallbacks(routes: Iterable[agent_pb2.ModelRoute]) -> dict[Purpose, tuple[str, ...]]:
+    fallbacks = {}
+    for index, route in enumerate(routes):
+        field = f"agent.models[{index}].fallbacks"
+        checks.count(route.fallbacks, field, at_most=MAX_FALLBACKS)
+        names = tuple(
+            checks.text(name, f"{field}[{place}]", at_most=checks.MAX_MODEL_NAME, needed=True)
+            for place, name in enumerate(route.fallbacks)
         )
-    return kind
+        if names:
+            fallbacks[Purpose(route.purpose or Purpose.EXECUTION.value)] = names
+    return fallbacks
 
 
 def _permissions(message: tool_pb2.Tool, field: str) -> tuple[str, ...]:

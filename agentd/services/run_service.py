@@ -15,8 +15,10 @@ from agentd.errors import invalid_field
 from agentd.runtime.engine import Engine
 from agentd.runtime.kept import Kept
 from agentd.runtime.reading import ENDED_RUNS, Reading
-from agentd.services import checks, convert, parse
+from agentd.runtime.tasking import Tasks
+from agentd.services import checks, convert, parse, parse_lifecycle
 from agentd.services.caller import Caller
+from agentd.services.convert_lifecycle import task
 from agentd.services.pages import cut, parse_page
 from agentd.v1 import run_service_pb2 as pb
 
@@ -39,11 +41,12 @@ class _Place:
 
 
 class RunService:
-    """The methods of `agentd.v1.RunService` that runs of the protocol `direct` have."""
+    """The methods of `agentd.v1.RunService`."""
 
-    def __init__(self, engine: Engine, reading: Reading) -> None:
+    def __init__(self, engine: Engine, reading: Reading, tasks: Tasks) -> None:
         self._engine = engine
         self._reading = reading
+        self._tasks = tasks
         self._ended: Kept[RunKey, tuple[Run, pb.GetRunResponse]] = Kept(ENDED_RUNS)
         """Answers at hand: a run that has ended stays as it is, and is often asked for."""
 
@@ -121,11 +124,32 @@ class RunService:
         return pb.CancelRunResponse(report=convert.cancel_report(report), run=convert.run(run))
 
     async def ListTasks(self, request: pb.ListTasksRequest, caller: Caller) -> pb.ListTasksResponse:
-        """List the tasks of a run's plan: runs of the protocol `direct` have none."""
+        """List the tasks of a run's plans: runs of the protocol `direct` have none."""
         run_id = parse.run_id(request.parent, "parent")
-        parse_page(request, int, "ListTasks", caller.namespace, run_id)
-        await self._reading.get_run(caller.namespace, run_id)
-        return pb.ListTasksResponse()
+        page = parse_page(request, int, "ListTasks", caller.namespace, run_id)
+        tasks = await self._tasks.list(caller.namespace, run_id)
+        before = page.position or 0
+        run = f"runs/{run_id}"
+        found = [task(each, run) for each in tasks[before : before + page.size + 1]]
+        shown, more = cut(found, page.size)
+        token = page.token(before + len(shown)) if more else ""
+        return pb.ListTasksResponse(tasks=shown, next_page_token=token)
+
+    async def RetryTask(self, request: pb.RetryTaskRequest, caller: Caller) -> pb.RetryTaskResponse:
+        """Make a failed task pending again."""
+        run_id, task_id = parse_lifecycle.task_name(request.name)
+        reason = checks.text(request.reason, "reason", at_most=checks.MAX_REASON)
+        found = await self._tasks.retry(caller.namespace, run_id, task_id, reason)
+        return pb.RetryTaskResponse(task=task(found, f"runs/{run_id}"))
+
+    async def AbandonTask(
+        self, request: pb.AbandonTaskRequest, caller: Caller
+    ) -> pb.AbandonTaskResponse:
+        """Give a task up."""
+        run_id, task_id = parse_lifecycle.task_name(request.name)
+        reason = checks.text(request.reason, "reason", at_most=checks.MAX_REASON)
+        found = await self._tasks.abandon(caller.namespace, run_id, task_id, reason)
+        return pb.AbandonTaskResponse(task=task(found, f"runs/{run_id}"))
 
     async def ListCalls(self, request: pb.ListCallsRequest, caller: Caller) -> pb.ListCallsResponse:
         """List the calls of a run in the model's order, or of every unfinished run, by run."""

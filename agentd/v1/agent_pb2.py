@@ -27,7 +27,7 @@ from agentd.v1 import permission_pb2 as agentd_dot_v1_dot_permission__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61gentd/v1/agent.proto\x12\tagentd.v1\x1a\x16\x61gentd/v1/budget.proto\x1a\x1a\x61gentd/v1/permission.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x14\n\x0cinstructions\x18\x04 \x01(\t\x12%\n\x06models\x18\x05 \x03(\x0b\x32\x15.agentd.v1.ModelRoute\x12\r\n\x05tools\x18\x06 \x03(\t\x12!\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x11.agentd.v1.Budget\x12%\n\x08protocol\x18\x08 \x01(\x0e\x32\x13.agentd.v1.Protocol\x12(\n\non_unknown\x18\t \x01(\x0e\x32\x14.agentd.v1.OnUnknown\x12\x1a\n\x12max_parallel_calls\x18\n \x01(\x05\x12\x36\n\x0b\x61nnotations\x18\x0b \x03(\x0b\x32!.agentd.v1.Agent.AnnotationsEntry\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12.\n\x0bpermissions\x18\x0f \x03(\x0b\x32\x19.agentd.v1.PermissionRule\x12*\n\x06grants\x18\x10 \x03(\x0b\x32\x1a.agentd.v1.PermissionGrant\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\nModelRoute\x12#\n\x07purpose\x18\x01 \x01(\x0e\x32\x12.agentd.v1.Purpose\x12\r\n\x05model\x18\x02 \x01(\t*\xc1\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_PLANNING\x10\x01\x12\x16\n\x12PURPOSE_SIMULATION\x10\x02\x12\x15\n\x11PURPOSE_EXECUTION\x10\x03\x12\x14\n\x10PURPOSE_FEEDBACK\x10\x04\x12\x12\n\x0ePURPOSE_MEMORY\x10\x05\x12\x16\n\x12PURPOSE_REFLECTION\x10\x06\x12\x16\n\x12PURPOSE_COMPACTION\x10\x07*Q\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROTOCOL_DIRECT\x10\x01\x12\x16\n\x12PROTOCOL_LIFECYCLE\x10\x02*V\n\tOnUnknown\x12\x1a\n\x16ON_UNKNOWN_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_UNKNOWN_ASK\x10\x01\x12\x19\n\x15ON_UNKNOWN_TELL_MODEL\x10\x02\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61gentd/v1/agent.proto\x12\tagentd.v1\x1a\x16\x61gentd/v1/budget.proto\x1a\x1a\x61gentd/v1/permission.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x05\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x14\n\x0cinstructions\x18\x04 \x01(\t\x12%\n\x06models\x18\x05 \x03(\x0b\x32\x15.agentd.v1.ModelRoute\x12\r\n\x05tools\x18\x06 \x03(\t\x12!\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x11.agentd.v1.Budget\x12%\n\x08protocol\x18\x08 \x01(\x0e\x32\x13.agentd.v1.Protocol\x12(\n\non_unknown\x18\t \x01(\x0e\x32\x14.agentd.v1.OnUnknown\x12\x1a\n\x12max_parallel_calls\x18\n \x01(\x05\x12\x36\n\x0b\x61nnotations\x18\x0b \x03(\x0b\x32!.agentd.v1.Agent.AnnotationsEntry\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12.\n\x0bpermissions\x18\x0f \x03(\x0b\x32\x19.agentd.v1.PermissionRule\x12*\n\x06grants\x18\x10 \x03(\x0b\x32\x1a.agentd.v1.PermissionGrant\x12\x1d\n\x15require_plan_approval\x18\x14 \x01(\x08\x12-\n\rphase_prompts\x18\x15 \x03(\x0b\x32\x16.agentd.v1.PhasePrompt\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\nModelRoute\x12#\n\x07purpose\x18\x01 \x01(\x0e\x32\x12.agentd.v1.Purpose\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tfallbacks\x18\x03 \x03(\t\"@\n\x0bPhasePrompt\x12#\n\x07purpose\x18\x01 \x01(\x0e\x32\x12.agentd.v1.Purpose\x12\x0c\n\x04text\x18\x02 \x01(\t*\xc1\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_PLANNING\x10\x01\x12\x16\n\x12PURPOSE_SIMULATION\x10\x02\x12\x15\n\x11PURPOSE_EXECUTION\x10\x03\x12\x14\n\x10PURPOSE_FEEDBACK\x10\x04\x12\x12\n\x0ePURPOSE_MEMORY\x10\x05\x12\x16\n\x12PURPOSE_REFLECTION\x10\x06\x12\x16\n\x12PURPOSE_COMPACTION\x10\x07*Q\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROTOCOL_DIRECT\x10\x01\x12\x16\n\x12PROTOCOL_LIFECYCLE\x10\x02*V\n\tOnUnknown\x12\x1a\n\x16ON_UNKNOWN_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_UNKNOWN_ASK\x10\x01\x12\x19\n\x15ON_UNKNOWN_TELL_MODEL\x10\x02\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,16 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
   _globals['_AGENT_ANNOTATIONSENTRY']._loaded_options = None
   _globals['_AGENT_ANNOTATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_PURPOSE']._serialized_start=784
-  _globals['_PURPOSE']._serialized_end=977
-  _globals['_PROTOCOL']._serialized_start=979
-  _globals['_PROTOCOL']._serialized_end=1060
-  _globals['_ONUNKNOWN']._serialized_start=1062
-  _globals['_ONUNKNOWN']._serialized_end=1148
+  _globals['_PURPOSE']._serialized_start=947
+  _globals['_PURPOSE']._serialized_end=1140
+  _globals['_PROTOCOL']._serialized_start=1142
+  _globals['_PROTOCOL']._serialized_end=1223
+  _globals['_ONUNKNOWN']._serialized_start=1225
+  _globals['_ONUNKNOWN']._serialized_end=1311
   _globals['_AGENT']._serialized_start=122
-  _globals['_AGENT']._serialized_end=715
-  _globals['_AGENT_ANNOTATIONSENTRY']._serialized_start=665
-  _globals['_AGENT_ANNOTATIONSENTRY']._serialized_end=715
-  _globals['_MODELROUTE']._serialized_start=717
-  _globals['_MODELROUTE']._serialized_end=781
+  _globals['_AGENT']._serialized_end=793
+  _globals['_AGENT_ANNOTATIONSENTRY']._serialized_start=743
+  _globals['_AGENT_ANNOTATIONSENTRY']._serialized_end=793
+  _globals['_MODELROUTE']._serialized_start=795
+  _globals['_MODELROUTE']._serialized_end=878
+  _globals['_PHASEPROMPT']._serialized_start=880
+  _globals['_PHASEPROMPT']._serialized_end=944
 # @@protoc_insertion_point(module_scope)

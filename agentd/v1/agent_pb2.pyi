@@ -47,7 +47,7 @@ ON_UNKNOWN_ASK: OnUnknown
 ON_UNKNOWN_TELL_MODEL: OnUnknown
 
 class Agent(_message.Message):
-    __slots__ = ("name", "revision", "display_name", "instructions", "models", "tools", "budget", "protocol", "on_unknown", "max_parallel_calls", "annotations", "create_time", "update_time", "etag", "permissions", "grants")
+    __slots__ = ("name", "revision", "display_name", "instructions", "models", "tools", "budget", "protocol", "on_unknown", "max_parallel_calls", "annotations", "create_time", "update_time", "etag", "permissions", "grants", "require_plan_approval", "phase_prompts")
     class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,8 @@ class Agent(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRE_PLAN_APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    PHASE_PROMPTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: int
     display_name: str
@@ -87,12 +89,24 @@ class Agent(_message.Message):
     etag: str
     permissions: _containers.RepeatedCompositeFieldContainer[_permission_pb2.PermissionRule]
     grants: _containers.RepeatedCompositeFieldContainer[_permission_pb2.PermissionGrant]
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelRoute, _Mapping]]] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., protocol: _Optional[_Union[Protocol, str]] = ..., on_unknown: _Optional[_Union[OnUnknown, str]] = ..., max_parallel_calls: _Optional[int] = ..., annotations: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., permissions: _Optional[_Iterable[_Union[_permission_pb2.PermissionRule, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[_permission_pb2.PermissionGrant, _Mapping]]] = ...) -> None: ...
+    require_plan_approval: bool
+    phase_prompts: _containers.RepeatedCompositeFieldContainer[PhasePrompt]
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelRoute, _Mapping]]] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., protocol: _Optional[_Union[Protocol, str]] = ..., on_unknown: _Optional[_Union[OnUnknown, str]] = ..., max_parallel_calls: _Optional[int] = ..., annotations: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., permissions: _Optional[_Iterable[_Union[_permission_pb2.PermissionRule, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[_permission_pb2.PermissionGrant, _Mapping]]] = ..., require_plan_approval: bool = ..., phase_prompts: _Optional[_Iterable[_Union[PhasePrompt, _Mapping]]] = ...) -> None: ...
 
 class ModelRoute(_message.Message):
-    __slots__ = ("purpose", "model")
+    __slots__ = ("purpose", "model", "fallbacks")
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     purpose: Purpose
     model: str
-    def __init__(self, purpose: _Optional[_Union[Purpose, str]] = ..., model: _Optional[str] = ...) -> None: ...
+    fallbacks: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, purpose: _Optional[_Union[Purpose, str]] = ..., model: _Optional[str] = ..., fallbacks: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PhasePrompt(_message.Message):
+    __slots__ = ("purpose", "text")
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    purpose: Purpose
+    text: str
+    def __init__(self, purpose: _Optional[_Union[Purpose, str]] = ..., text: _Optional[str] = ...) -> None: ...

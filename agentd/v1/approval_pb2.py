@@ -26,7 +26,7 @@ from agentd.v1 import tool_pb2 as agentd_dot_v1_dot_tool__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61gentd/v1/approval.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x04\n\x08\x41pproval\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0b\n\x03run\x18\t \x01(\t\x12\r\n\x05needs\x18\n \x03(\t\x12\x0c\n\x04need\x18\x0b \x01(\t\x12\x0c\n\x04rule\x18\x0c \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\r \x01(\t\x12\x17\n\x0f\x61\x66ter_untrusted\x18\x0e \x01(\x08\x12\x15\n\rafter_private\x18\x0f \x01(\x08\x12\x18\n\x10tool_description\x18\x10 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x11 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x12 \x01(\t\x12\'\n\x05scope\x18\x13 \x01(\x0e\x32\x18.agentd.v1.ApprovalScope\x12\x12\n\ndecided_by\x18\x14 \x01(\t\x12\r\n\x05\x61gent\x18\x15 \x01(\t*\xa0\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1a\n\x16\x41PPROVAL_STATE_ALLOWED\x10\x02\x12\x19\n\x15\x41PPROVAL_STATE_DENIED\x10\x03\x12\x1c\n\x18\x41PPROVAL_STATE_CANCELLED\x10\x04*z\n\rApprovalScope\x12\x1e\n\x1a\x41PPROVAL_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41PPROVAL_SCOPE_ONCE\x10\x01\x12\x16\n\x12\x41PPROVAL_SCOPE_RUN\x10\x02\x12\x18\n\x14\x41PPROVAL_SCOPE_AGENT\x10\x03\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61gentd/v1/approval.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x04\n\x08\x41pproval\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0b\n\x03run\x18\t \x01(\t\x12\r\n\x05needs\x18\n \x03(\t\x12\x0c\n\x04need\x18\x0b \x01(\t\x12\x0c\n\x04rule\x18\x0c \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\r \x01(\t\x12\x17\n\x0f\x61\x66ter_untrusted\x18\x0e \x01(\x08\x12\x15\n\rafter_private\x18\x0f \x01(\x08\x12\x18\n\x10tool_description\x18\x10 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x11 \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x12 \x01(\t\x12\'\n\x05scope\x18\x13 \x01(\x0e\x32\x18.agentd.v1.ApprovalScope\x12\x12\n\ndecided_by\x18\x14 \x01(\t\x12\r\n\x05\x61gent\x18\x15 \x01(\t\x12\x0c\n\x04plan\x18\x1e \x01(\x05*\xa0\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1a\n\x16\x41PPROVAL_STATE_ALLOWED\x10\x02\x12\x19\n\x15\x41PPROVAL_STATE_DENIED\x10\x03\x12\x1c\n\x18\x41PPROVAL_STATE_CANCELLED\x10\x04*z\n\rApprovalScope\x12\x1e\n\x1a\x41PPROVAL_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41PPROVAL_SCOPE_ONCE\x10\x01\x12\x16\n\x12\x41PPROVAL_SCOPE_RUN\x10\x02\x12\x18\n\x14\x41PPROVAL_SCOPE_AGENT\x10\x03\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.approval_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_APPROVALSTATE']._serialized_start=632
-  _globals['_APPROVALSTATE']._serialized_end=792
-  _globals['_APPROVALSCOPE']._serialized_start=794
-  _globals['_APPROVALSCOPE']._serialized_end=916
+  _globals['_APPROVALSTATE']._serialized_start=646
+  _globals['_APPROVALSTATE']._serialized_end=806
+  _globals['_APPROVALSCOPE']._serialized_start=808
+  _globals['_APPROVALSCOPE']._serialized_end=930
   _globals['_APPROVAL']._serialized_start=95
-  _globals['_APPROVAL']._serialized_end=629
+  _globals['_APPROVAL']._serialized_end=643
 # @@protoc_insertion_point(module_scope)

@@ -33,7 +33,7 @@ APPROVAL_SCOPE_RUN: ApprovalScope
 APPROVAL_SCOPE_AGENT: ApprovalScope
 
 class Approval(_message.Message):
-    __slots__ = ("name", "call", "state", "tool", "arguments_json", "create_time", "decide_time", "reason", "run", "needs", "need", "rule", "arguments_sha256", "after_untrusted", "after_private", "tool_description", "effect", "edited_arguments_json", "scope", "decided_by", "agent")
+    __slots__ = ("name", "call", "state", "tool", "arguments_json", "create_time", "decide_time", "reason", "run", "needs", "need", "rule", "arguments_sha256", "after_untrusted", "after_private", "tool_description", "effect", "edited_arguments_json", "scope", "decided_by", "agent", "plan")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class Approval(_message.Message):
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
     name: str
     call: str
     state: ApprovalState
@@ -76,4 +77,5 @@ class Approval(_message.Message):
     scope: ApprovalScope
     decided_by: str
     agent: str
-    def __init__(self, name: _Optional[str] = ..., call: _Optional[str] = ..., state: _Optional[_Union[ApprovalState, str]] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decide_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., run: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., need: _Optional[str] = ..., rule: _Optional[str] = ..., arguments_sha256: _Optional[str] = ..., after_untrusted: bool = ..., after_private: bool = ..., tool_description: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., edited_arguments_json: _Optional[str] = ..., scope: _Optional[_Union[ApprovalScope, str]] = ..., decided_by: _Optional[str] = ..., agent: _Optional[str] = ...) -> None: ...
+    plan: int
+    def __init__(self, name: _Optional[str] = ..., call: _Optional[str] = ..., state: _Optional[_Union[ApprovalState, str]] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decide_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., run: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., need: _Optional[str] = ..., rule: _Optional[str] = ..., arguments_sha256: _Optional[str] = ..., after_untrusted: bool = ..., after_private: bool = ..., tool_description: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., edited_arguments_json: _Optional[str] = ..., scope: _Optional[_Union[ApprovalScope, str]] = ..., decided_by: _Optional[str] = ..., agent: _Optional[str] = ..., plan: _Optional[int] = ...) -> None: ...

@@ -64,7 +64,7 @@ CALL_ERROR_REASON_INTERRUPTED: CallErrorReason
 CALL_ERROR_REASON_ATTEMPTS: CallErrorReason
 
 class Call(_message.Message):
-    __slots__ = ("name", "tool", "arguments_json", "effect", "state", "attempt", "host", "idempotency_key", "result_json", "error", "create_time", "lease_expire_time", "update_time", "end_time", "evidence", "verdict", "approval", "edited_arguments_json")
+    __slots__ = ("name", "tool", "arguments_json", "effect", "state", "attempt", "host", "idempotency_key", "result_json", "error", "create_time", "lease_expire_time", "update_time", "end_time", "evidence", "verdict", "approval", "edited_arguments_json", "simulate")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOOL_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Call(_message.Message):
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    SIMULATE_FIELD_NUMBER: _ClassVar[int]
     name: str
     tool: str
     arguments_json: str
@@ -101,7 +102,8 @@ class Call(_message.Message):
     verdict: _permission_pb2.Verdict
     approval: str
     edited_arguments_json: str
-    def __init__(self, name: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., state: _Optional[_Union[CallState, str]] = ..., attempt: _Optional[int] = ..., host: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., result_json: _Optional[str] = ..., error: _Optional[_Union[CallError, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[CallEvidence, _Mapping]]] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ..., approval: _Optional[str] = ..., edited_arguments_json: _Optional[str] = ...) -> None: ...
+    simulate: bool
+    def __init__(self, name: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., effect: _Optional[_Union[_tool_pb2.EffectClass, str]] = ..., state: _Optional[_Union[CallState, str]] = ..., attempt: _Optional[int] = ..., host: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., result_json: _Optional[str] = ..., error: _Optional[_Union[CallError, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[CallEvidence, _Mapping]]] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ..., approval: _Optional[str] = ..., edited_arguments_json: _Optional[str] = ..., simulate: bool = ...) -> None: ...
 
 class CallError(_message.Message):
     __slots__ = ("reason", "message")

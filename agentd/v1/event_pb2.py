@@ -25,6 +25,7 @@ _sym_db = _symbol_database.Default()
 from agentd.v1 import approval_pb2 as agentd_dot_v1_dot_approval__pb2
 from agentd.v1 import budget_pb2 as agentd_dot_v1_dot_budget__pb2
 from agentd.v1 import call_pb2 as agentd_dot_v1_dot_call__pb2
+from agentd.v1 import lifecycle_pb2 as agentd_dot_v1_dot_lifecycle__pb2
 from agentd.v1 import permission_pb2 as agentd_dot_v1_dot_permission__pb2
 from agentd.v1 import run_pb2 as agentd_dot_v1_dot_run__pb2
 from agentd.v1 import tool_pb2 as agentd_dot_v1_dot_tool__pb2
@@ -32,7 +33,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61gentd/v1/event.proto\x12\tagentd.v1\x1a\x18\x61gentd/v1/approval.proto\x1a\x16\x61gentd/v1/budget.proto\x1a\x14\x61gentd/v1/call.proto\x1a\x1a\x61gentd/v1/permission.proto\x1a\x13\x61gentd/v1/run.proto\x1a\x14\x61gentd/v1/tool.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x08\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0brun_created\x18\n \x01(\x0b\x32\x15.agentd.v1.RunCreatedH\x00\x12,\n\x0brun_started\x18\x0b \x01(\x0b\x32\x15.agentd.v1.RunStartedH\x00\x12,\n\x0brun_waiting\x18\x0c \x01(\x0b\x32\x15.agentd.v1.RunWaitingH\x00\x12*\n\nrun_paused\x18\r \x01(\x0b\x32\x14.agentd.v1.RunPausedH\x00\x12,\n\x0brun_resumed\x18\x0e \x01(\x0b\x32\x15.agentd.v1.RunResumedH\x00\x12\x32\n\x0erun_cancelling\x18\x0f \x01(\x0b\x32\x18.agentd.v1.RunCancellingH\x00\x12(\n\trun_ended\x18\x10 \x01(\x0b\x32\x13.agentd.v1.RunEndedH\x00\x12\x32\n\x0emessage_posted\x18\x11 \x01(\x0b\x32\x18.agentd.v1.MessagePostedH\x00\x12\x34\n\x0fmodel_requested\x18\x14 \x01(\x0b\x32\x19.agentd.v1.ModelRequestedH\x00\x12\x30\n\rmodel_replied\x18\x15 \x01(\x0b\x32\x17.agentd.v1.ModelRepliedH\x00\x12.\n\x0cmodel_failed\x18\x16 \x01(\x0b\x32\x16.agentd.v1.ModelFailedH\x00\x12*\n\nmodel_lost\x18\x17 \x01(\x0b\x32\x14.agentd.v1.ModelLostH\x00\x12,\n\x0b\x63\x61ll_leased\x18\x1e \x01(\x0b\x32\x15.agentd.v1.CallLeasedH\x00\x12(\n\tcall_lost\x18\x1f \x01(\x0b\x32\x13.agentd.v1.CallLostH\x00\x12.\n\x0c\x63\x61ll_unknown\x18  \x01(\x0b\x32\x16.agentd.v1.CallUnknownH\x00\x12*\n\ncall_ended\x18! \x01(\x0b\x32\x14.agentd.v1.CallEndedH\x00\x12.\n\x0c\x63\x61ll_retried\x18\" \x01(\x0b\x32\x16.agentd.v1.CallRetriedH\x00\x12\x39\n\x12\x63\x61ll_evidence_kept\x18# \x01(\x0b\x32\x1b.agentd.v1.CallEvidenceKeptH\x00\x12,\n\x0b\x63\x61ll_probed\x18$ \x01(\x0b\x32\x15.agentd.v1.CallProbedH\x00\x12:\n\x12\x61pproval_requested\x18( \x01(\x0b\x32\x1c.agentd.v1.ApprovalRequestedH\x00\x12\x36\n\x10\x61pproval_decided\x18) \x01(\x0b\x32\x1a.agentd.v1.ApprovalDecidedH\x00\x42\t\n\x07payload\"\x89\x01\n\nRunCreated\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x16\n\x0e\x61gent_revision\x18\x02 \x01(\x03\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12!\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x11.agentd.v1.Budget\x12\x12\n\nparent_run\x18\x06 \x01(\t\"\x90\x01\n\nRunStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05tools\x18\x02 \x03(\t\x12\x14\n\x0cprevious_run\x18\x03 \x01(\t\x12*\n\x06layers\x18\x04 \x03(\x0b\x32\x1a.agentd.v1.PermissionLayer\x12\x11\n\tuntrusted\x18\x05 \x01(\x08\x12\x0f\n\x07private\x18\x06 \x01(\x08\"C\n\nRunWaiting\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.agentd.v1.WaitReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x0b\n\tRunPaused\"\x0c\n\nRunResumed\"q\n\rRunCancelling\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x07outcome\x18\x03 \x01(\x0e\x32\x13.agentd.v1.RunState\"\xb7\x01\n\x08RunEnded\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.agentd.v1.RunState\x12\x0e\n\x06output\x18\x02 \x01(\t\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.agentd.v1.RunFailure\x12\x1f\n\x05usage\x18\x04 \x01(\x0b\x32\x10.agentd.v1.Usage\x12.\n\x0e\x63\x61ncel_entries\x18\x05 \x03(\x0b\x32\x16.agentd.v1.CancelEntry\"\x1d\n\rMessagePosted\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x8f\x01\n\x0eModelRequested\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\x17\n\x0freserved_tokens\x18\x04 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\x03\x12\x1b\n\x13reserved_cost_nanos\x18\x06 \x01(\x03\"\xaf\x01\n\x0cModelReplied\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12%\n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x16.agentd.v1.CallRequest\x12*\n\x0bstop_reason\x18\x05 \x01(\x0e\x32\x15.agentd.v1.StopReason\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.agentd.v1.Usage\"f\n\x0b\x43\x61llRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12#\n\x07verdict\x18\x04 \x01(\x0b\x32\x12.agentd.v1.Verdict\"\xcb\x01\n\x0bModelFailed\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.agentd.v1.ModelErrorKind\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nwill_retry\x18\x05 \x01(\x08\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.agentd.v1.Usage\":\n\tModelLost\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"o\n\nCallLeased\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x16.agentd.v1.EffectClass\"U\n\x08\x43\x61llLost\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\"i\n\x0b\x43\x61llUnknown\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x9d\x01\n\tCallEnded\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.agentd.v1.CallState\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x14.agentd.v1.CallError\x12\x12\n\nresolution\x18\x06 \x01(\t\"+\n\x0b\x43\x61llRetried\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"K\n\x10\x43\x61llEvidenceKept\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12)\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x17.agentd.v1.CallEvidence\"9\n\nCallProbed\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04host\x18\x03 \x01(\t\"M\n\x11\x41pprovalRequested\x12\x10\n\x08\x61pproval\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x03 \x01(\t\"\xc9\x01\n\x0f\x41pprovalDecided\x12\x10\n\x08\x61pproval\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05scope\x18\x05 \x01(\x0e\x32\x18.agentd.v1.ApprovalScope\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x06 \x01(\t\x12\x12\n\ndecided_by\x18\x07 \x01(\t\"\xa6\x01\n\x05\x44\x65lta\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0e\n\x04turn\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04\x63\x61ll\x18\x03 \x01(\tH\x00\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05index\x18\x05 \x01(\x03\x12\x0e\n\x04text\x18\x06 \x01(\tH\x01\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x17.agentd.v1.CallProgressH\x01\x42\x08\n\x06sourceB\t\n\x07payload\"1\n\x0c\x43\x61llProgress\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01*\x92\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x18\n\x14STOP_REASON_TOOL_USE\x10\x02\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x03\x12\x17\n\x13STOP_REASON_REFUSAL\x10\x04*\xa6\x02\n\x0eModelErrorKind\x12 \n\x1cMODEL_ERROR_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dMODEL_ERROR_KIND_RATE_LIMITED\x10\x01\x12\x1f\n\x1bMODEL_ERROR_KIND_OVERLOADED\x10\x02\x12\x1e\n\x1aMODEL_ERROR_KIND_TRANSIENT\x10\x03\x12#\n\x1fMODEL_ERROR_KIND_AUTHENTICATION\x10\x04\x12$\n MODEL_ERROR_KIND_INVALID_REQUEST\x10\x05\x12%\n!MODEL_ERROR_KIND_CONTEXT_EXCEEDED\x10\x06\x12\x1c\n\x18MODEL_ERROR_KIND_REFUSED\x10\x07\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61gentd/v1/event.proto\x12\tagentd.v1\x1a\x18\x61gentd/v1/approval.proto\x1a\x16\x61gentd/v1/budget.proto\x1a\x14\x61gentd/v1/call.proto\x1a\x19\x61gentd/v1/lifecycle.proto\x1a\x1a\x61gentd/v1/permission.proto\x1a\x13\x61gentd/v1/run.proto\x1a\x14\x61gentd/v1/tool.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x0e\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0brun_created\x18\n \x01(\x0b\x32\x15.agentd.v1.RunCreatedH\x00\x12,\n\x0brun_started\x18\x0b \x01(\x0b\x32\x15.agentd.v1.RunStartedH\x00\x12,\n\x0brun_waiting\x18\x0c \x01(\x0b\x32\x15.agentd.v1.RunWaitingH\x00\x12*\n\nrun_paused\x18\r \x01(\x0b\x32\x14.agentd.v1.RunPausedH\x00\x12,\n\x0brun_resumed\x18\x0e \x01(\x0b\x32\x15.agentd.v1.RunResumedH\x00\x12\x32\n\x0erun_cancelling\x18\x0f \x01(\x0b\x32\x18.agentd.v1.RunCancellingH\x00\x12(\n\trun_ended\x18\x10 \x01(\x0b\x32\x13.agentd.v1.RunEndedH\x00\x12\x32\n\x0emessage_posted\x18\x11 \x01(\x0b\x32\x18.agentd.v1.MessagePostedH\x00\x12\x34\n\x0fmodel_requested\x18\x14 \x01(\x0b\x32\x19.agentd.v1.ModelRequestedH\x00\x12\x30\n\rmodel_replied\x18\x15 \x01(\x0b\x32\x17.agentd.v1.ModelRepliedH\x00\x12.\n\x0cmodel_failed\x18\x16 \x01(\x0b\x32\x16.agentd.v1.ModelFailedH\x00\x12*\n\nmodel_lost\x18\x17 \x01(\x0b\x32\x14.agentd.v1.ModelLostH\x00\x12,\n\x0b\x63\x61ll_leased\x18\x1e \x01(\x0b\x32\x15.agentd.v1.CallLeasedH\x00\x12(\n\tcall_lost\x18\x1f \x01(\x0b\x32\x13.agentd.v1.CallLostH\x00\x12.\n\x0c\x63\x61ll_unknown\x18  \x01(\x0b\x32\x16.agentd.v1.CallUnknownH\x00\x12*\n\ncall_ended\x18! \x01(\x0b\x32\x14.agentd.v1.CallEndedH\x00\x12.\n\x0c\x63\x61ll_retried\x18\" \x01(\x0b\x32\x16.agentd.v1.CallRetriedH\x00\x12\x39\n\x12\x63\x61ll_evidence_kept\x18# \x01(\x0b\x32\x1b.agentd.v1.CallEvidenceKeptH\x00\x12,\n\x0b\x63\x61ll_probed\x18$ \x01(\x0b\x32\x15.agentd.v1.CallProbedH\x00\x12:\n\x12\x61pproval_requested\x18( \x01(\x0b\x32\x1c.agentd.v1.ApprovalRequestedH\x00\x12\x36\n\x10\x61pproval_decided\x18) \x01(\x0b\x32\x1a.agentd.v1.ApprovalDecidedH\x00\x12\x30\n\rphase_started\x18< \x01(\x0b\x32\x17.agentd.v1.PhaseStartedH\x00\x12,\n\x0bphase_ended\x18= \x01(\x0b\x32\x15.agentd.v1.PhaseEndedH\x00\x12\x32\n\x0ephase_answered\x18> \x01(\x0b\x32\x18.agentd.v1.PhaseAnsweredH\x00\x12.\n\x0cplan_adopted\x18? \x01(\x0b\x32\x16.agentd.v1.PlanAdoptedH\x00\x12.\n\x0ctask_started\x18@ \x01(\x0b\x32\x16.agentd.v1.TaskStartedH\x00\x12*\n\ntask_ended\x18\x41 \x01(\x0b\x32\x14.agentd.v1.TaskEndedH\x00\x12.\n\x0ctask_retried\x18\x42 \x01(\x0b\x32\x16.agentd.v1.TaskRetriedH\x00\x12.\n\x0ctask_skipped\x18\x43 \x01(\x0b\x32\x16.agentd.v1.TaskSkippedH\x00\x12\x30\n\rtask_stopping\x18\x44 \x01(\x0b\x32\x17.agentd.v1.TaskStoppingH\x00\x12\x38\n\x11memories_recalled\x18\x45 \x01(\x0b\x32\x1b.agentd.v1.MemoriesRecalledH\x00\x12\x30\n\rmemories_kept\x18\x46 \x01(\x0b\x32\x17.agentd.v1.MemoriesKeptH\x00\x12\x32\n\x0emodel_rerouted\x18G \x01(\x0b\x32\x18.agentd.v1.ModelReroutedH\x00\x12\x43\n\x17plan_approval_requested\x18H \x01(\x0b\x32 .agentd.v1.PlanApprovalRequestedH\x00\x12?\n\x15plan_approval_decided\x18I \x01(\x0b\x32\x1e.agentd.v1.PlanApprovalDecidedH\x00\x42\t\n\x07payload\"\x89\x01\n\nRunCreated\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x16\n\x0e\x61gent_revision\x18\x02 \x01(\x03\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12!\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x11.agentd.v1.Budget\x12\x12\n\nparent_run\x18\x06 \x01(\t\"\x90\x01\n\nRunStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05tools\x18\x02 \x03(\t\x12\x14\n\x0cprevious_run\x18\x03 \x01(\t\x12*\n\x06layers\x18\x04 \x03(\x0b\x32\x1a.agentd.v1.PermissionLayer\x12\x11\n\tuntrusted\x18\x05 \x01(\x08\x12\x0f\n\x07private\x18\x06 \x01(\x08\"C\n\nRunWaiting\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.agentd.v1.WaitReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x1b\n\tRunPaused\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x0c\n\nRunResumed\"q\n\rRunCancelling\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x07outcome\x18\x03 \x01(\x0e\x32\x13.agentd.v1.RunState\"\xb7\x01\n\x08RunEnded\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.agentd.v1.RunState\x12\x0e\n\x06output\x18\x02 \x01(\t\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.agentd.v1.RunFailure\x12\x1f\n\x05usage\x18\x04 \x01(\x0b\x32\x10.agentd.v1.Usage\x12.\n\x0e\x63\x61ncel_entries\x18\x05 \x03(\x0b\x32\x16.agentd.v1.CancelEntry\"\x1d\n\rMessagePosted\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x9f\x01\n\x0eModelRequested\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\x17\n\x0freserved_tokens\x18\x04 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\x03\x12\x1b\n\x13reserved_cost_nanos\x18\x06 \x01(\x03\x12\x0e\n\x06thread\x18\x14 \x01(\t\"\xaf\x01\n\x0cModelReplied\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12%\n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x16.agentd.v1.CallRequest\x12*\n\x0bstop_reason\x18\x05 \x01(\x0e\x32\x15.agentd.v1.StopReason\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.agentd.v1.Usage\"\x89\x01\n\x0b\x43\x61llRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12#\n\x07verdict\x18\x04 \x01(\x0b\x32\x12.agentd.v1.Verdict\x12\x10\n\x08simulate\x18\x14 \x01(\x08\x12\x0f\n\x07\x64\x65parts\x18\x15 \x01(\t\"\xcb\x01\n\x0bModelFailed\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.agentd.v1.ModelErrorKind\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nwill_retry\x18\x05 \x01(\x08\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.agentd.v1.Usage\":\n\tModelLost\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"o\n\nCallLeased\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x16.agentd.v1.EffectClass\"U\n\x08\x43\x61llLost\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\"i\n\x0b\x43\x61llUnknown\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.agentd.v1.CallErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x9d\x01\n\tCallEnded\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.agentd.v1.CallState\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x14.agentd.v1.CallError\x12\x12\n\nresolution\x18\x06 \x01(\t\"+\n\x0b\x43\x61llRetried\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"K\n\x10\x43\x61llEvidenceKept\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12)\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x17.agentd.v1.CallEvidence\"9\n\nCallProbed\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04host\x18\x03 \x01(\t\"M\n\x11\x41pprovalRequested\x12\x10\n\x08\x61pproval\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x03 \x01(\t\"\xc9\x01\n\x0f\x41pprovalDecided\x12\x10\n\x08\x61pproval\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0e\x32\x18.agentd.v1.ApprovalState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05scope\x18\x05 \x01(\x0e\x32\x18.agentd.v1.ApprovalScope\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x06 \x01(\t\x12\x12\n\ndecided_by\x18\x07 \x01(\t\"\xa6\x01\n\x05\x44\x65lta\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0e\n\x04turn\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04\x63\x61ll\x18\x03 \x01(\tH\x00\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05index\x18\x05 \x01(\x03\x12\x0e\n\x04text\x18\x06 \x01(\tH\x01\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x17.agentd.v1.CallProgressH\x01\x42\x08\n\x06sourceB\t\n\x07payload\"1\n\x0c\x43\x61llProgress\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01*\x92\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x18\n\x14STOP_REASON_TOOL_USE\x10\x02\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x03\x12\x17\n\x13STOP_REASON_REFUSAL\x10\x04*\xa6\x02\n\x0eModelErrorKind\x12 \n\x1cMODEL_ERROR_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dMODEL_ERROR_KIND_RATE_LIMITED\x10\x01\x12\x1f\n\x1bMODEL_ERROR_KIND_OVERLOADED\x10\x02\x12\x1e\n\x1aMODEL_ERROR_KIND_TRANSIENT\x10\x03\x12#\n\x1fMODEL_ERROR_KIND_AUTHENTICATION\x10\x04\x12$\n MODEL_ERROR_KIND_INVALID_REQUEST\x10\x05\x12%\n!MODEL_ERROR_KIND_CONTEXT_EXCEEDED\x10\x06\x12\x1c\n\x18MODEL_ERROR_KIND_REFUSED\x10\x07\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,58 +41,58 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.event_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_STOPREASON']._serialized_start=3936
-  _globals['_STOPREASON']._serialized_end=4082
-  _globals['_MODELERRORKIND']._serialized_start=4085
-  _globals['_MODELERRORKIND']._serialized_end=4379
-  _globals['_EVENT']._serialized_start=245
-  _globals['_EVENT']._serialized_end=1373
-  _globals['_RUNCREATED']._serialized_start=1376
-  _globals['_RUNCREATED']._serialized_end=1513
-  _globals['_RUNSTARTED']._serialized_start=1516
-  _globals['_RUNSTARTED']._serialized_end=1660
-  _globals['_RUNWAITING']._serialized_start=1662
-  _globals['_RUNWAITING']._serialized_end=1729
-  _globals['_RUNPAUSED']._serialized_start=1731
-  _globals['_RUNPAUSED']._serialized_end=1742
-  _globals['_RUNRESUMED']._serialized_start=1744
-  _globals['_RUNRESUMED']._serialized_end=1756
-  _globals['_RUNCANCELLING']._serialized_start=1758
-  _globals['_RUNCANCELLING']._serialized_end=1871
-  _globals['_RUNENDED']._serialized_start=1874
-  _globals['_RUNENDED']._serialized_end=2057
-  _globals['_MESSAGEPOSTED']._serialized_start=2059
-  _globals['_MESSAGEPOSTED']._serialized_end=2088
-  _globals['_MODELREQUESTED']._serialized_start=2091
-  _globals['_MODELREQUESTED']._serialized_end=2234
-  _globals['_MODELREPLIED']._serialized_start=2237
-  _globals['_MODELREPLIED']._serialized_end=2412
-  _globals['_CALLREQUEST']._serialized_start=2414
-  _globals['_CALLREQUEST']._serialized_end=2516
-  _globals['_MODELFAILED']._serialized_start=2519
-  _globals['_MODELFAILED']._serialized_end=2722
-  _globals['_MODELLOST']._serialized_start=2724
-  _globals['_MODELLOST']._serialized_end=2782
-  _globals['_CALLLEASED']._serialized_start=2784
-  _globals['_CALLLEASED']._serialized_end=2895
-  _globals['_CALLLOST']._serialized_start=2897
-  _globals['_CALLLOST']._serialized_end=2982
-  _globals['_CALLUNKNOWN']._serialized_start=2984
-  _globals['_CALLUNKNOWN']._serialized_end=3089
-  _globals['_CALLENDED']._serialized_start=3092
-  _globals['_CALLENDED']._serialized_end=3249
-  _globals['_CALLRETRIED']._serialized_start=3251
-  _globals['_CALLRETRIED']._serialized_end=3294
-  _globals['_CALLEVIDENCEKEPT']._serialized_start=3296
-  _globals['_CALLEVIDENCEKEPT']._serialized_end=3371
-  _globals['_CALLPROBED']._serialized_start=3373
-  _globals['_CALLPROBED']._serialized_end=3430
-  _globals['_APPROVALREQUESTED']._serialized_start=3432
-  _globals['_APPROVALREQUESTED']._serialized_end=3509
-  _globals['_APPROVALDECIDED']._serialized_start=3512
-  _globals['_APPROVALDECIDED']._serialized_end=3713
-  _globals['_DELTA']._serialized_start=3716
-  _globals['_DELTA']._serialized_end=3882
-  _globals['_CALLPROGRESS']._serialized_start=3884
-  _globals['_CALLPROGRESS']._serialized_end=3933
+  _globals['_STOPREASON']._serialized_start=4759
+  _globals['_STOPREASON']._serialized_end=4905
+  _globals['_MODELERRORKIND']._serialized_start=4908
+  _globals['_MODELERRORKIND']._serialized_end=5202
+  _globals['_EVENT']._serialized_start=272
+  _globals['_EVENT']._serialized_end=2128
+  _globals['_RUNCREATED']._serialized_start=2131
+  _globals['_RUNCREATED']._serialized_end=2268
+  _globals['_RUNSTARTED']._serialized_start=2271
+  _globals['_RUNSTARTED']._serialized_end=2415
+  _globals['_RUNWAITING']._serialized_start=2417
+  _globals['_RUNWAITING']._serialized_end=2484
+  _globals['_RUNPAUSED']._serialized_start=2486
+  _globals['_RUNPAUSED']._serialized_end=2513
+  _globals['_RUNRESUMED']._serialized_start=2515
+  _globals['_RUNRESUMED']._serialized_end=2527
+  _globals['_RUNCANCELLING']._serialized_start=2529
+  _globals['_RUNCANCELLING']._serialized_end=2642
+  _globals['_RUNENDED']._serialized_start=2645
+  _globals['_RUNENDED']._serialized_end=2828
+  _globals['_MESSAGEPOSTED']._serialized_start=2830
+  _globals['_MESSAGEPOSTED']._serialized_end=2859
+  _globals['_MODELREQUESTED']._serialized_start=2862
+  _globals['_MODELREQUESTED']._serialized_end=3021
+  _globals['_MODELREPLIED']._serialized_start=3024
+  _globals['_MODELREPLIED']._serialized_end=3199
+  _globals['_CALLREQUEST']._serialized_start=3202
+  _globals['_CALLREQUEST']._serialized_end=3339
+  _globals['_MODELFAILED']._serialized_start=3342
+  _globals['_MODELFAILED']._serialized_end=3545
+  _globals['_MODELLOST']._serialized_start=3547
+  _globals['_MODELLOST']._serialized_end=3605
+  _globals['_CALLLEASED']._serialized_start=3607
+  _globals['_CALLLEASED']._serialized_end=3718
+  _globals['_CALLLOST']._serialized_start=3720
+  _globals['_CALLLOST']._serialized_end=3805
+  _globals['_CALLUNKNOWN']._serialized_start=3807
+  _globals['_CALLUNKNOWN']._serialized_end=3912
+  _globals['_CALLENDED']._serialized_start=3915
+  _globals['_CALLENDED']._serialized_end=4072
+  _globals['_CALLRETRIED']._serialized_start=4074
+  _globals['_CALLRETRIED']._serialized_end=4117
+  _globals['_CALLEVIDENCEKEPT']._serialized_start=4119
+  _globals['_CALLEVIDENCEKEPT']._serialized_end=4194
+  _globals['_CALLPROBED']._serialized_start=4196
+  _globals['_CALLPROBED']._serialized_end=4253
+  _globals['_APPROVALREQUESTED']._serialized_start=4255
+  _globals['_APPROVALREQUESTED']._serialized_end=4332
+  _globals['_APPROVALDECIDED']._serialized_start=4335
+  _globals['_APPROVALDECIDED']._serialized_end=4536
+  _globals['_DELTA']._serialized_start=4539
+  _globals['_DELTA']._serialized_end=4705
+  _globals['_CALLPROGRESS']._serialized_start=4707
+  _globals['_CALLPROGRESS']._serialized_end=4756
 # @@protoc_insertion_point(module_scope)

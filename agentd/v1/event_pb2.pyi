@@ -1,6 +1,7 @@
 from agentd.v1 import approval_pb2 as _approval_pb2
 from agentd.v1 import budget_pb2 as _budget_pb2
 from agentd.v1 import call_pb2 as _call_pb2
+from agentd.v1 import lifecycle_pb2 as _lifecycle_pb2
 from agentd.v1 import permission_pb2 as _permission_pb2
 from agentd.v1 import run_pb2 as _run_pb2
 from agentd.v1 import tool_pb2 as _tool_pb2
@@ -47,7 +48,7 @@ MODEL_ERROR_KIND_CONTEXT_EXCEEDED: ModelErrorKind
 MODEL_ERROR_KIND_REFUSED: ModelErrorKind
 
 class Event(_message.Message):
-    __slots__ = ("revision", "run", "sequence", "time", "run_created", "run_started", "run_waiting", "run_paused", "run_resumed", "run_cancelling", "run_ended", "message_posted", "model_requested", "model_replied", "model_failed", "model_lost", "call_leased", "call_lost", "call_unknown", "call_ended", "call_retried", "call_evidence_kept", "call_probed", "approval_requested", "approval_decided")
+    __slots__ = ("revision", "run", "sequence", "time", "run_created", "run_started", "run_waiting", "run_paused", "run_resumed", "run_cancelling", "run_ended", "message_posted", "model_requested", "model_replied", "model_failed", "model_lost", "call_leased", "call_lost", "call_unknown", "call_ended", "call_retried", "call_evidence_kept", "call_probed", "approval_requested", "approval_decided", "phase_started", "phase_ended", "phase_answered", "plan_adopted", "task_started", "task_ended", "task_retried", "task_skipped", "task_stopping", "memories_recalled", "memories_kept", "model_rerouted", "plan_approval_requested", "plan_approval_decided")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +74,20 @@ class Event(_message.Message):
     CALL_PROBED_FIELD_NUMBER: _ClassVar[int]
     APPROVAL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     APPROVAL_DECIDED_FIELD_NUMBER: _ClassVar[int]
+    PHASE_STARTED_FIELD_NUMBER: _ClassVar[int]
+    PHASE_ENDED_FIELD_NUMBER: _ClassVar[int]
+    PHASE_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_ADOPTED_FIELD_NUMBER: _ClassVar[int]
+    TASK_STARTED_FIELD_NUMBER: _ClassVar[int]
+    TASK_ENDED_FIELD_NUMBER: _ClassVar[int]
+    TASK_RETRIED_FIELD_NUMBER: _ClassVar[int]
+    TASK_SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    TASK_STOPPING_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_RECALLED_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_KEPT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_REROUTED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_APPROVAL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_APPROVAL_DECIDED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     run: str
     sequence: int
@@ -98,7 +113,21 @@ class Event(_message.Message):
     call_probed: CallProbed
     approval_requested: ApprovalRequested
     approval_decided: ApprovalDecided
-    def __init__(self, revision: _Optional[int] = ..., run: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_waiting: _Optional[_Union[RunWaiting, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., run_cancelling: _Optional[_Union[RunCancelling, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., message_posted: _Optional[_Union[MessagePosted, _Mapping]] = ..., model_requested: _Optional[_Union[ModelRequested, _Mapping]] = ..., model_replied: _Optional[_Union[ModelReplied, _Mapping]] = ..., model_failed: _Optional[_Union[ModelFailed, _Mapping]] = ..., model_lost: _Optional[_Union[ModelLost, _Mapping]] = ..., call_leased: _Optional[_Union[CallLeased, _Mapping]] = ..., call_lost: _Optional[_Union[CallLost, _Mapping]] = ..., call_unknown: _Optional[_Union[CallUnknown, _Mapping]] = ..., call_ended: _Optional[_Union[CallEnded, _Mapping]] = ..., call_retried: _Optional[_Union[CallRetried, _Mapping]] = ..., call_evidence_kept: _Optional[_Union[CallEvidenceKept, _Mapping]] = ..., call_probed: _Optional[_Union[CallProbed, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_decided: _Optional[_Union[ApprovalDecided, _Mapping]] = ...) -> None: ...
+    phase_started: _lifecycle_pb2.PhaseStarted
+    phase_ended: _lifecycle_pb2.PhaseEnded
+    phase_answered: _lifecycle_pb2.PhaseAnswered
+    plan_adopted: _lifecycle_pb2.PlanAdopted
+    task_started: _lifecycle_pb2.TaskStarted
+    task_ended: _lifecycle_pb2.TaskEnded
+    task_retried: _lifecycle_pb2.TaskRetried
+    task_skipped: _lifecycle_pb2.TaskSkipped
+    task_stopping: _lifecycle_pb2.TaskStopping
+    memories_recalled: _lifecycle_pb2.MemoriesRecalled
+    memories_kept: _lifecycle_pb2.MemoriesKept
+    model_rerouted: _lifecycle_pb2.ModelRerouted
+    plan_approval_requested: _lifecycle_pb2.PlanApprovalRequested
+    plan_approval_decided: _lifecycle_pb2.PlanApprovalDecided
+    def __init__(self, revision: _Optional[int] = ..., run: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_waiting: _Optional[_Union[RunWaiting, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., run_cancelling: _Optional[_Union[RunCancelling, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., message_posted: _Optional[_Union[MessagePosted, _Mapping]] = ..., model_requested: _Optional[_Union[ModelRequested, _Mapping]] = ..., model_replied: _Optional[_Union[ModelReplied, _Mapping]] = ..., model_failed: _Optional[_Union[ModelFailed, _Mapping]] = ..., model_lost: _Optional[_Union[ModelLost, _Mapping]] = ..., call_leased: _Optional[_Union[CallLeased, _Mapping]] = ..., call_lost: _Optional[_Union[CallLost, _Mapping]] = ..., call_unknown: _Optional[_Union[CallUnknown, _Mapping]] = ..., call_ended: _Optional[_Union[CallEnded, _Mapping]] = ..., call_retried: _Optional[_Union[CallRetried, _Mapping]] = ..., call_evidence_kept: _Optional[_Union[CallEvidenceKept, _Mapping]] = ..., call_probed: _Optional[_Union[CallProbed, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_decided: _Optional[_Union[ApprovalDecided, _Mapping]] = ..., phase_started: _Optional[_Union[_lifecycle_pb2.PhaseStarted, _Mapping]] = ..., phase_ended: _Optional[_Union[_lifecycle_pb2.PhaseEnded, _Mapping]] = ..., phase_answered: _Optional[_Union[_lifecycle_pb2.PhaseAnswered, _Mapping]] = ..., plan_adopted: _Optional[_Union[_lifecycle_pb2.PlanAdopted, _Mapping]] = ..., task_started: _Optional[_Union[_lifecycle_pb2.TaskStarted, _Mapping]] = ..., task_ended: _Optional[_Union[_lifecycle_pb2.TaskEnded, _Mapping]] = ..., task_retried: _Optional[_Union[_lifecycle_pb2.TaskRetried, _Mapping]] = ..., task_skipped: _Optional[_Union[_lifecycle_pb2.TaskSkipped, _Mapping]] = ..., task_stopping: _Optional[_Union[_lifecycle_pb2.TaskStopping, _Mapping]] = ..., memories_recalled: _Optional[_Union[_lifecycle_pb2.MemoriesRecalled, _Mapping]] = ..., memories_kept: _Optional[_Union[_lifecycle_pb2.MemoriesKept, _Mapping]] = ..., model_rerouted: _Optional[_Union[_lifecycle_pb2.ModelRerouted, _Mapping]] = ..., plan_approval_requested: _Optional[_Union[_lifecycle_pb2.PlanApprovalRequested, _Mapping]] = ..., plan_approval_decided: _Optional[_Union[_lifecycle_pb2.PlanApprovalDecided, _Mapping]] = ...) -> None: ...
 
 class RunCreated(_message.Message):
     __slots__ = ("agent", "agent_revision", "session", "goal", "budget", "parent_run")
@@ -141,8 +170,10 @@ class RunWaiting(_message.Message):
     def __init__(self, reason: _Optional[_Union[_run_pb2.WaitReason, str]] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class RunPaused(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class RunResumed(_message.Message):
     __slots__ = ()
@@ -179,20 +210,22 @@ class MessagePosted(_message.Message):
     def __init__(self, text: _Optional[str] = ...) -> None: ...
 
 class ModelRequested(_message.Message):
-    __slots__ = ("turn", "attempt", "model", "reserved_tokens", "max_output_tokens", "reserved_cost_nanos")
+    __slots__ = ("turn", "attempt", "model", "reserved_tokens", "max_output_tokens", "reserved_cost_nanos", "thread")
     TURN_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RESERVED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     RESERVED_COST_NANOS_FIELD_NUMBER: _ClassVar[int]
+    THREAD_FIELD_NUMBER: _ClassVar[int]
     turn: int
     attempt: int
     model: str
     reserved_tokens: int
     max_output_tokens: int
     reserved_cost_nanos: int
-    def __init__(self, turn: _Optional[int] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., reserved_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reserved_cost_nanos: _Optional[int] = ...) -> None: ...
+    thread: str
+    def __init__(self, turn: _Optional[int] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., reserved_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reserved_cost_nanos: _Optional[int] = ..., thread: _Optional[str] = ...) -> None: ...
 
 class ModelReplied(_message.Message):
     __slots__ = ("turn", "attempt", "text", "calls", "stop_reason", "usage")
@@ -211,16 +244,20 @@ class ModelReplied(_message.Message):
     def __init__(self, turn: _Optional[int] = ..., attempt: _Optional[int] = ..., text: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[CallRequest, _Mapping]]] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class CallRequest(_message.Message):
-    __slots__ = ("call", "tool", "arguments_json", "verdict")
+    __slots__ = ("call", "tool", "arguments_json", "verdict", "simulate", "departs")
     CALL_FIELD_NUMBER: _ClassVar[int]
     TOOL_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    SIMULATE_FIELD_NUMBER: _ClassVar[int]
+    DEPARTS_FIELD_NUMBER: _ClassVar[int]
     call: str
     tool: str
     arguments_json: str
     verdict: _permission_pb2.Verdict
-    def __init__(self, call: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ...) -> None: ...
+    simulate: bool
+    departs: str
+    def __init__(self, call: _Optional[str] = ..., tool: _Optional[str] = ..., arguments_json: _Optional[str] = ..., verdict: _Optional[_Union[_permission_pb2.Verdict, _Mapping]] = ..., simulate: bool = ..., departs: _Optional[str] = ...) -> None: ...
 
 class ModelFailed(_message.Message):
     __slots__ = ("turn", "attempt", "kind", "message", "will_retry", "retry_delay", "usage")

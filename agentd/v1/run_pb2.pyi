@@ -47,6 +47,9 @@ class RunFailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_FAILURE_REASON_MODEL_OUTPUT_TRUNCATED: _ClassVar[RunFailureReason]
     RUN_FAILURE_REASON_NOT_FOUND: _ClassVar[RunFailureReason]
     RUN_FAILURE_REASON_INTERNAL: _ClassVar[RunFailureReason]
+    RUN_FAILURE_REASON_PLAN_REJECTED: _ClassVar[RunFailureReason]
+    RUN_FAILURE_REASON_ANSWER_INVALID: _ClassVar[RunFailureReason]
+    RUN_FAILURE_REASON_GOAL_NOT_REACHED: _ClassVar[RunFailureReason]
 
 class CancelOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -84,13 +87,16 @@ RUN_FAILURE_REASON_MODEL_CONTEXT_EXCEEDED: RunFailureReason
 RUN_FAILURE_REASON_MODEL_OUTPUT_TRUNCATED: RunFailureReason
 RUN_FAILURE_REASON_NOT_FOUND: RunFailureReason
 RUN_FAILURE_REASON_INTERNAL: RunFailureReason
+RUN_FAILURE_REASON_PLAN_REJECTED: RunFailureReason
+RUN_FAILURE_REASON_ANSWER_INVALID: RunFailureReason
+RUN_FAILURE_REASON_GOAL_NOT_REACHED: RunFailureReason
 CANCEL_OUTCOME_UNSPECIFIED: CancelOutcome
 CANCEL_OUTCOME_STOPPED: CancelOutcome
 CANCEL_OUTCOME_REFUSED: CancelOutcome
 CANCEL_OUTCOME_STILL_RUNNING: CancelOutcome
 
 class Run(_message.Message):
-    __slots__ = ("name", "agent", "agent_revision", "session", "goal", "model", "tools", "budget", "annotations", "state", "wait_reason", "wait_detail", "output", "failure", "usage", "last_sequence", "parent_run", "create_time", "start_time", "end_time", "update_time", "workspace")
+    __slots__ = ("name", "agent", "agent_revision", "session", "goal", "model", "tools", "budget", "annotations", "state", "wait_reason", "wait_detail", "output", "failure", "usage", "last_sequence", "parent_run", "create_time", "start_time", "end_time", "update_time", "workspace", "simulate_only")
     class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +126,7 @@ class Run(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     WORKSPACE_FIELD_NUMBER: _ClassVar[int]
+    SIMULATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     agent: str
     agent_revision: int
@@ -142,7 +149,8 @@ class Run(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     workspace: str
-    def __init__(self, name: _Optional[str] = ..., agent: _Optional[str] = ..., agent_revision: _Optional[int] = ..., session: _Optional[str] = ..., goal: _Optional[str] = ..., model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., wait_reason: _Optional[_Union[WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., output: _Optional[str] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ..., last_sequence: _Optional[int] = ..., parent_run: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., workspace: _Optional[str] = ...) -> None: ...
+    simulate_only: bool
+    def __init__(self, name: _Optional[str] = ..., agent: _Optional[str] = ..., agent_revision: _Optional[int] = ..., session: _Optional[str] = ..., goal: _Optional[str] = ..., model: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., budget: _Optional[_Union[_budget_pb2.Budget, _Mapping]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., wait_reason: _Optional[_Union[WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., output: _Optional[str] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ..., usage: _Optional[_Union[_budget_pb2.Usage, _Mapping]] = ..., last_sequence: _Optional[int] = ..., parent_run: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., workspace: _Optional[str] = ..., simulate_only: bool = ...) -> None: ...
 
 class RunFailure(_message.Message):
     __slots__ = ("reason", "message")

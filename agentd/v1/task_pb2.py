@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from agentd.v1 import tool_pb2 as agentd_dot_v1_dot_tool__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/task.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tobjective\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.agentd.v1.TaskState\x12\x14\n\x0c\x64\x65pendencies\x18\x04 \x03(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xba\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11TASK_STATE_FAILED\x10\x04\x12\x18\n\x14TASK_STATE_ABANDONED\x10\x05\x12\x16\n\x12TASK_STATE_SKIPPED\x10\x06\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61gentd/v1/task.proto\x12\tagentd.v1\x1a\x14\x61gentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x03\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tobjective\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.agentd.v1.TaskState\x12\x14\n\x0c\x64\x65pendencies\x18\x04 \x03(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcriterion\x18\x08 \x01(\t\x12\r\n\x05tools\x18\t \x03(\t\x12\x13\n\x0bpermissions\x18\n \x03(\t\x12\x10\n\x08\x65xpected\x18\x0b \x01(\t\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x0c \x01(\x0e\x32\x16.agentd.v1.EffectClass\x12\x0e\n\x06result\x18\r \x01(\t\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x0c\n\x04plan\x18\x0f \x01(\x05\x12\x18\n\x10\x65stimated_tokens\x18\x10 \x01(\x03\x12\x17\n\x0f\x65stimated_calls\x18\x11 \x01(\x03*\xba\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11TASK_STATE_FAILED\x10\x04\x12\x18\n\x14TASK_STATE_ABANDONED\x10\x05\x12\x16\n\x12TASK_STATE_SKIPPED\x10\x06\x42H\n\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentd.v1.task_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.agentd.v1P\001Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1'
-  _globals['_TASKSTATE']._serialized_start=285
-  _globals['_TASKSTATE']._serialized_end=471
-  _globals['_TASK']._serialized_start=69
-  _globals['_TASK']._serialized_end=282
+  _globals['_TASKSTATE']._serialized_start=517
+  _globals['_TASKSTATE']._serialized_end=703
+  _globals['_TASK']._serialized_start=91
+  _globals['_TASK']._serialized_end=514
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from agentd.v1.agent_pb2 import Agent, OnUnknown
+from agentd.v1.agent_pb2 import Agent, OnUnknown, Protocol
 from agentd.v1.budget_pb2 import Budget
 from agentd.v1.permission_pb2 import Decision, PermissionRule
 from agentd.v1.run_pb2 import Run
@@ -19,6 +19,9 @@ TELLING = "agents/telling"
 """The agent whose model is told of unknown outcomes; a person is asked for the default one."""
 CAREFUL = "agents/careful"
 """The agent whose calls of `mail` and `charge` a person has to allow, and which may not `fail`."""
+PLANNING = "agents/planning"
+APPROVED = "agents/approved"
+"""The agents that plan; a person has to approve the plans of the latter."""
 RULES = (
     PermissionRule(decision=Decision.DECISION_ALLOW, permission="tool.use:*"),
     PermissionRule(decision=Decision.DECISION_ASK, permission=f"tool.use:{TOOLSET}/mail"),
@@ -47,11 +50,17 @@ class Plan:
     acts: Sequence[Act] = ()
     exact: bool = True
     """Whether a crash must not change its outcome at all."""
+    phases: Sequence[Mapping[str, Any]] = ()
+    """What its models answer instead of turns, when its agent plans."""
 
     @property
     def name(self) -> str:
         """The run's resource name."""
         return self.run.name
+
+    def conversations(self) -> Sequence[Mapping[str, Any]]:
+        """Return its part of the script."""
+        return self.phases or ({"goal": f"^{self.run.goal}$", "turns": self.turns},)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,12 @@ class Scenario:
                 on_unknown=OnUnknown.ON_UNKNOWN_TELL_MODEL,
             ),
             Agent(name=CAREFUL, tools=[f"{TOOLSET}/*"], permissions=RULES),
+            Agent(name=PLANNING, protocol=Protocol.PROTOCOL_LIFECYCLE),
+            Agent(
+                name=APPROVED,
+                protocol=Protocol.PROTOCOL_LIFECYCLE,
+                require_plan_approval=True,
+            ),
         )
     )
     sessions: Sequence[Session] = field(default=(Session(name=SESSION),))
@@ -79,7 +94,7 @@ class Scenario:
         return {
             "usage": {"input_tokens": 40, "output_tokens": 20},
             "conversations": [
-                {"goal": f"^{plan.run.goal}$", "turns": plan.turns} for plan in self.plans
+                conversation for plan in self.plans for conversation in plan.conversations()
             ],
         }
 
@@ -97,6 +112,7 @@ def make_scenario(seed: int) -> Scenario:
     plans += [_acted(random, f"{act}-1", (act,)) for act in acts]
     plans.append(_acted(random, "all-1", ("pause", "message")))
     random.shuffle(plans)
+    plans += [_chain(random, "chain-1"), _graph(random, "graph-1")]
     plans += [_spoken(random, f"talk-{number}") for number in (1, 2)]
     return Scenario(seed, plans, random.choice(("", "world-host")))
 
@@ -174,6 +190,61 @@ def _careful(random: Random, name: str) -> Plan:
     ]
     turns.append(_turn(random, _call("fail", 9), _call("look", 8)))
     return Plan(_run(name, agent=CAREFUL), [*turns, _END])
+
+
+def _chain(random: Random, name: str) -> Plan:
+    """A run whose tasks come one after another, one of them twice: the same whatever happens."""
+    retry = {"choice": "RETRY", "reason": "it is thin", "guidance": "make it thick"}
+    phases = [
+        _phase(name, "FEEDBACK", "submit_feedback", retry, "do b of(.|\n)*of attempt 1"),
+        *_planned(random, name, {"a": (), "b": ("a",), "c": ("b",)}),
+    ]
+    return Plan(_run(name, agent=random.choice((PLANNING, APPROVED))), (), phases=phases)
+
+
+def _graph(random: Random, name: str) -> Plan:
+    """A run whose tasks take place at once, so that chance numbers their turns."""
+    needs = {"a": (), "b": (), "c": (), "d": ("a", "b"), "e": ("c", "d")}
+    phases = _planned(random, name, needs)
+    return Plan(_run(name, agent=PLANNING), (), exact=False, phases=phases)
+
+
+def _planned(
+    random: Random, name: str, needs: Mapping[str, Sequence[str]]
+) -> list[Mapping[str, Any]]:
+    """Return what the models of a run answer that carries out a plan."""
+    tasks = [
+        {
+            "id": task,
+            "objective": f"do {task} of {name}",
+            "criterion": "it is done",
+            "dependencies": dependencies,
+            "tools": ["look", "put", "charge", "fail"],
+            "effect": "IRREVERSIBLE",
+        }
+        for task, dependencies in needs.items()
+    ]
+    phases = [
+        _phase(name, "PLANNING", "submit_plan", {"tasks": tasks}),
+        _phase(name, "SIMULATION", "submit_verdict", {"verdict": "PROCEED", "reason": "well"}),
+        _phase(name, "FEEDBACK", "submit_feedback", {"choice": "ACCEPT", "reason": "well"}),
+        _phase(name, "MEMORY", "submit_memories", {"episode": "it was", "facts": []}),
+        _phase(name, "REFLECTION", "submit_reflection", {"achieved": True, "answer": "all done"}),
+    ]
+    for index, task in enumerate(needs):
+        tool = random.choice(("look", "put", "charge", "fail"))
+        turns = [_turn(random, _call(tool, f"{index}.0")), {**_END, "repeat": 0}]
+        place = f"# The task\ndo {task} of {name}\n"
+        phases.append({"purpose": "EXECUTION", "goal": place, "turns": turns})
+    return phases
+
+
+def _phase(
+    name: str, purpose: str, tool: str, arguments: Mapping[str, Any], place: str = ""
+) -> Mapping[str, Any]:
+    turn = {"calls": [{"tool": tool, "arguments": arguments}], "repeat": 0}
+    goal = f"(?=(.|\n)*goal {name}\\b)(.|\n)*{place}"
+    return {"purpose": purpose, "goal": goal, "turns": [turn]}
 
 
 def _acted(random: Random, name: str, acts: Sequence[Act]) -> Plan:

@@ -43,7 +43,7 @@ async def test_a_daemon_that_dies_again_and_again() -> None:
 @pytest.mark.parametrize(
     ("fault", "crashes", "notice"),
     [
-        ("repeat", [Crash(20, "dispatched")] * 2, "queued again|by itself|twice"),
+        ("repeat", [Crash(36, "dispatched")] * 2, "queued again|by itself|twice"),
         ("acknowledge_early", [Crash(12, "before_append")], LOST),
     ],
 )

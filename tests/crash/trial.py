@@ -101,7 +101,7 @@ def decision_on(approval: Approval) -> DecideApprovalRequest:
         arguments_sha256=approval.arguments_sha256,
         request_id=f"decide {approval.name}",
     )
-    match json.loads(approval.arguments_json)["item"].split("."):
+    match json.loads(approval.arguments_json).get("item", "plan").split("."):
         case [_, "deny"]:
             request.decision = ApprovalState.APPROVAL_STATE_DENIED
             request.reason = "not this one"
@@ -221,6 +221,8 @@ class Trial:
                         group.create_task(self._resolve(item.run))
                 elif item.HasField("approval_requested"):
                     group.create_task(self._decide(item.approval_requested.approval))
+                elif item.HasField("plan_approval_requested"):
+                    group.create_task(self._decide(item.plan_approval_requested.approval))
                 elif item.HasField("run_ended"):
                     waiting.discard(item.run)
                     if not waiting:

@@ -20,6 +20,7 @@ from agentd.agent.events import (
     RunStarted,
 )
 from agentd.agent.ids import DEFAULT_NAMESPACE, CallId, RunId
+from agentd.agent.lifecycle_events import PlanApprovalDecided
 from agentd.agent.message import Message, ModelRequest
 from agentd.agent.tool import CallErrorReason, CallState, Tool
 from agentd.context.transcript import Transcript
@@ -145,7 +146,7 @@ def _check_providers(entries: Sequence[Entry], earlier: Sequence[Message]) -> No
         if isinstance(entry.event, RunStarted):
             tools = [Tool("world", granted.alias) for granted in entry.event.tools]
         if isinstance(entry.event, ModelRequested):
-            messages = list(transcript.messages)
+            messages = list(transcript.of(entry.event.thread).messages)
             output = max(entry.event.reservation.max_output_tokens, 1)
             check.check(ModelRequest("model", "", messages, tools, output))
 
@@ -177,11 +178,13 @@ def _check_acknowledged(played: Played, histories: Histories) -> None:
     for approval in told.decisions:
         decided = [
             entry.event
-            for entry in entries_of(approval.call)
-            if isinstance(entry.event, ApprovalDecided)
+            for entry in entries_of(approval.run)
+            if isinstance(entry.event, ApprovalDecided | PlanApprovalDecided)
             and approval.name == f"approvals/{entry.event.approval}"
         ]
-        answers = [(fact.decision.value, fact.edited_arguments_json) for fact in decided]
+        answers = [
+            (fact.decision.value, getattr(fact, "edited_arguments_json", "")) for fact in decided
+        ]
         expected = (int(approval.state), approval.edited_arguments_json)
         require(answers == [expected], f"{approval} was acknowledged, and is {answers}")
     for completion in told.outcomes:

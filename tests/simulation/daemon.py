@@ -15,6 +15,7 @@ from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
 from agentd.runtime.watch import WatchLimits
 from tests.invariants import Broken
+from tests.simulation.memory import SimMemory
 from tests.simulation.models import SimModels
 from tests.simulation.world import LOCAL, NAMESPACE, World
 
@@ -137,7 +138,14 @@ class Daemon:
 
     async def _serve(self) -> None:
         world = self._world
-        outside = Outside(world.journal, SimModels(world), world.clock, world.entropy, self._tools)
+        outside = Outside(
+            world.journal,
+            SimModels(world),
+            world.clock,
+            world.entropy,
+            self._tools,
+            remembering=SimMemory(world),
+        )
         runtime = Runtime(outside, self._limits)
         async with asyncio.TaskGroup() as group, runtime.serving():
             self._group, self.runtime = group, runtime

@@ -116,7 +116,7 @@ class SimHost:
         job = self._jobs.get(invocation.token)
         if job:
             job.expire_ms = invocation.lease_expire_time_ms
-        elif invocation.kind is InvocationKind.RECONCILE or not self._started(invocation):
+        elif invocation.kind is not InvocationKind.EXECUTE or not self._started(invocation):
             self._take(invocation)
         else:
             # An earlier life of ours began it: only the world knows what became of it.

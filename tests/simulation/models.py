@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from random import Random
 
+from msgspec.structs import replace
+
 from agentd.agent.budget import ModelUsage, Prices
 from agentd.agent.message import (
     AssistantMessage,
@@ -15,16 +17,19 @@ from agentd.agent.message import (
     ModelInfo,
     ModelReply,
     ModelRequest,
+    Purpose,
     StopReason,
     TextDelta,
     ToolUse,
     UserMessage,
 )
 from agentd.errors import NotFound, Reason
+from tests.simulation.planners import submitted
 from tests.simulation.world import World
 
 PRICES = Prices(input=3, output=15, cache_read=1, cache_write=4)
 INFO = ModelInfo("sim/any", context_tokens=100_000, max_output_tokens=200, prices=PRICES)
+SPARE = replace(INFO, name="sim/spare")
 _WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"]
 
 
@@ -35,16 +40,16 @@ class SimModels:
         self._world = world
 
     def resolve(self, name: str) -> ModelInfo:
-        if name not in ("", INFO.name):
+        if name not in ("", INFO.name, SPARE.name):
             raise NotFound(Reason.MODEL_NOT_FOUND, f"there is no model {name!r}")
-        return INFO
+        return SPARE if name == SPARE.name else INFO
 
     async def open(self, name: str) -> "SimModels":
         self.resolve(name)
         return self
 
     def list(self) -> Sequence[ModelInfo]:
-        return (INFO,)
+        return (INFO, SPARE)
 
     async def close(self) -> None:
         return
@@ -73,12 +78,17 @@ def _reply(world: World, random: Random, request: ModelRequest) -> ModelReply:
     text = " ".join(random.choices(_WORDS, k=random.randint(1, 12)))
     calls: list[ToolUse] = []
     going_on = random.random() < (0.1 if world.calm else 0.9 - 0.1 * request.turn)
-    if request.tools and going_on:
+    submission = next((tool.id for tool in request.tools if tool.toolset == "lifecycle"), "")
+    critic = request.purpose is Purpose.SIMULATION and len(request.tools) > 1
+    if submission and random.random() < (1.0 if world.calm else 0.5 if critic else 0.9):
+        arguments = json.dumps(submitted(world, random, request))
+        calls = [ToolUse("", submission, arguments)]
+    elif request.tools and going_on:
         calls = [_call(world, random, request, number) for number in range(random.randint(1, 5))]
     stop = StopReason.TOOL_USE if calls else StopReason.END_TURN
     if world.goes_wrong(random, 0.03):
         stop = random.choice((StopReason.MAX_TOKENS, StopReason.REFUSAL))
-    size = len(text) + sum(len(call.arguments_json) for call in calls)
+    size = len(text) + (0 if submission else sum(len(call.arguments_json) for call in calls))
     output = min(size // 4 + 1, request.max_output_tokens)
     cached = random.randint(0, 5)
     usage = ModelUsage(_size(request.messages) // 8 + cached, output, cached, 0)

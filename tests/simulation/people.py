@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from agentd.agent.budget import Budget
 from agentd.agent.call import Call
-from agentd.agent.events import Entry, RunState
+from agentd.agent.events import Entry, RunState, WaitReason
 from agentd.agent.hosting import (
     Abandon,
     Failed,
@@ -19,9 +19,11 @@ from agentd.agent.hosting import (
     Succeeded,
 )
 from agentd.agent.ids import DEFAULT_AGENT, AgentId, CallId, RunId, SessionId
+from agentd.agent.lifecycle import TaskState
+from agentd.agent.message import Purpose
 from agentd.agent.permission import Decision, Labels, Rule
 from agentd.agent.run import Run
-from agentd.agent.spec import Agent, OnUnknown, Session
+from agentd.agent.spec import Agent, OnUnknown, ProtocolKind, Session
 from agentd.agent.tool import CallState
 from agentd.errors import AgentdError, Exhausted, Reason
 from agentd.runtime.engine import CancelReport
@@ -30,6 +32,7 @@ from agentd.runtime.runtime import Runtime
 from agentd.runtime.sessions import SessionView
 from agentd.runtime.starting import NewRun
 from tests.simulation.daemon import ConnectionLost, Daemon
+from tests.simulation.models import INFO, SPARE
 from tests.simulation.tools import truth
 from tests.simulation.world import NAMESPACE, World
 
@@ -38,6 +41,9 @@ T = TypeVar("T")
 PATIENT = AgentId("patient")
 TELLING = AgentId("telling")
 CAREFUL = AgentId("careful")
+PLANNING = AgentId("planning")
+APPROVED = AgentId("approved")
+PLANNERS = (PLANNING, APPROVED)
 RULES = (
     Rule(Decision.ALLOW, "tool.use:*"),
     Rule(Decision.ASK, "tool.use:*/irreversible"),
@@ -107,10 +113,27 @@ class Creator(Person):
     async def prepare(self) -> None:
         """Create what runs need."""
         for agent, on_unknown in ((PATIENT, OnUnknown.ASK), (TELLING, OnUnknown.TELL_MODEL)):
-            new = Agent(NAMESPACE, agent, instructions="Do it.", on_unknown=on_unknown)
+            new = Agent(
+                NAMESPACE,
+                agent,
+                instructions="Do it.",
+                on_unknown=on_unknown,
+                models={Purpose.EXECUTION: INFO.name},
+                fallbacks={Purpose.EXECUTION: (SPARE.name,)} if agent == TELLING else {},
+            )
             await self._create(partial(_create_agent, new))
         careful = Agent(NAMESPACE, CAREFUL, permissions=RULES)
         await self._create(partial(_create_agent, careful))
+        for agent in PLANNERS:
+            planner = Agent(
+                NAMESPACE,
+                agent,
+                protocol=ProtocolKind.LIFECYCLE,
+                models={Purpose.EXECUTION: INFO.name},
+                fallbacks={Purpose.EXECUTION: (SPARE.name,)},
+                require_plan_approval=agent == APPROVED,
+            )
+            await self._create(partial(_create_agent, planner))
         for session in SESSIONS:
             fresh = Session(NAMESPACE, session)
             await self._create(partial(_create_session, fresh))
@@ -126,14 +149,16 @@ class Creator(Person):
     async def create(self, number: int) -> None:
         """Create one run, and note that it was acknowledged."""
         random = self.random
+        agent = random.choice((DEFAULT_AGENT, PATIENT, PATIENT, TELLING, CAREFUL, *PLANNERS))
         new = NewRun(
             NAMESPACE,
             None,
             f"goal {number}",
-            random.choice((DEFAULT_AGENT, PATIENT, TELLING, CAREFUL)),
+            agent,
             session=random.choice((None, None, *SESSIONS)),
             tools=tuple(random.choice(_PATTERNS) for _ in range(random.randint(0, 2))),
-            budget=self._budget(),
+            budget=self._wide() if agent in PLANNERS else self._budget(),
+            simulate_only=random.random() < 0.05,
         )
         request_id = f"create-{number}"
         try:
@@ -160,6 +185,14 @@ class Creator(Person):
             max_wall_time_ms=random.choice((0, 0, 0, 15_000)),
         )
 
+    def _wide(self) -> Budget:
+        """Draw a budget in which plans can be carried out, now and then just not."""
+        return Budget(
+            max_turns=self.random.choice((60, 200)),
+            max_tokens=self.random.choice((0, 0, 0, 9_000)),
+            max_tool_calls=self.random.choice((0, 0, 6)),
+        )
+
 
 class Meddler(Person):
     """Does something to some run, at any moment."""
@@ -169,7 +202,16 @@ class Meddler(Person):
         runs = self.world.acknowledged.runs
         run = self.random.choice(runs if self.random.random() < 0.2 else runs[-3:])
         action = self.random.choice(
-            (self._send, self._pause, self._resume, self._cancel, self._cancel, self._read)
+            (
+                self._send,
+                self._pause,
+                self._resume,
+                self._cancel,
+                self._cancel,
+                self._read,
+                self._task,
+                self._task,
+            )
         )
         try:
             await action(run, number)
@@ -192,6 +234,18 @@ class Meddler(Person):
 
     async def _resume(self, run: RunId, _: int) -> None:
         await self.ask(lambda runtime: runtime.engine.resume_run(NAMESPACE, run))
+
+    async def _task(self, run: RunId, number: int) -> None:
+        """Give a task up, or have it attempted once more."""
+        tasks = await self.ask(lambda runtime: runtime.tasks.list(NAMESPACE, run))
+        if not tasks:
+            return
+        running = [task for task in tasks if task.state is TaskState.RUNNING]
+        task = self.random.choice(running or tasks).spec.id
+        if number % 2:
+            await self.ask(lambda runtime: runtime.tasks.abandon(NAMESPACE, run, task, "enough"))
+        else:
+            await self.ask(lambda runtime: runtime.tasks.retry(NAMESPACE, run, task, "again"))
 
     async def _read(self, run: RunId, _: int) -> None:
         await self.ask(lambda runtime: runtime.reading.list_calls(NAMESPACE, run))
@@ -241,6 +295,8 @@ class Resolver(Person):
             identity = run.identity
             if run.view.state is RunState.PAUSED and self.world.calm:
                 await self._try(partial(_resume, identity.id))
+            if run.view.wait_reason is WaitReason.INPUT and "tasks/" in run.view.wait_detail:
+                await self._try(partial(_tell, identity.id))
             for call in await self.ask(partial(_list_calls, identity.id)):
                 if call.state is CallState.UNKNOWN:
                     await self._decide(identity.id, call.id, call.idempotency_key)
@@ -320,6 +376,10 @@ async def _create_session(session: Session, runtime: Runtime) -> SessionView:
 
 async def _resume(run: RunId, runtime: Runtime) -> Run:
     return await runtime.engine.resume_run(NAMESPACE, run)
+
+
+async def _tell(run: RunId, runtime: Runtime) -> int:
+    return await runtime.engine.send_message(NAMESPACE, run, "just do it")
 
 
 async def _list_calls(run: RunId, runtime: Runtime) -> Sequence[Call]:

@@ -33,7 +33,11 @@ def truth(key: str) -> Succeeded | Failed:
 
 
 async def execute(world: World, invocation: Invocation, random: Random) -> Outcome:
-    """Have a tool's effect at some moment of its work; being killed may come before or after."""
+    """Have a tool's effect at some moment of its work; being killed may come before or after. Asked
+    for no more than what it would do, it has none."""
+    if invocation.kind is InvocationKind.SIMULATE:
+        await asyncio.sleep(random.choice((0.0, 0.01, 4.0)))
+        return Succeeded('{"would": "do it"}')
     execution = world.ledger.start(
         invocation.idempotency_key, invocation.attempt, effect_of(invocation)
     )

@@ -17,6 +17,7 @@ from agentd.agent.events import (
 )
 from agentd.agent.hosting import Failed, Succeeded
 from agentd.agent.ids import RunId
+from agentd.agent.lifecycle_events import PlanApprovalDecided
 from agentd.agent.message import Message
 from agentd.context.transcript import Transcript
 from agentd.runtime.ports import RunQuery, StoredRun
@@ -82,6 +83,11 @@ def check_live(world: World, runtime: Runtime) -> None:
             for entry in entries[:sequence]:
                 fresh.add(entry.event)
             require(list(fresh.messages) == messages, f"{driver.identity.id}: {messages}")
+            assert transcript is not None
+            for thread in state.lifecycle.threads if state.lifecycle else ():
+                own, again = transcript.of(thread.id), fresh.of(thread.id)
+                same = list(own.closing()) == list(again.closing())
+                require(same, f"{driver.identity.id} {thread.id}: {own.closing()}")
 
 
 def check_idle(runtime: Runtime) -> None:
@@ -208,7 +214,8 @@ async def _check_documents(world: World, histories: Histories) -> None:
         decided = [
             entry.event
             for entry in histories[question.run]
-            if isinstance(entry.event, ApprovalDecided) and entry.event.approval == question.id
+            if isinstance(entry.event, ApprovalDecided | PlanApprovalDecided)
+            and entry.event.approval == question.id
         ]
         require([event.decision for event in decided] == [answer.state], f"{approval}: {decided}")
 

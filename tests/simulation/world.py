@@ -34,6 +34,7 @@ def toolset(name: str, timeout_ms: int, labels: Labels = NO_LABELS) -> tuple[Too
             effect=effect,
             timeout_ms=timeout_ms,
             reconcile=effect in (EffectClass.IDEMPOTENT, EffectClass.IRREVERSIBLE),
+            simulate=effect in (EffectClass.READ_ONLY, EffectClass.IRREVERSIBLE),
             labels=labels,
         )
         for effect in EffectClass
@@ -142,6 +143,8 @@ class World:
         self.calm = False
         """Whether nothing goes wrong any more, and everybody brings things to an end."""
         self.requests = 0
+        self.remembered: dict[str, tuple[str, str]] = {}
+        """Kind and text of what runs have learned, by name."""
         self.steps = 0
         self._providers = ProviderCheck()
         self._disk_chance = self.chance("disk")

@@ -19,7 +19,9 @@ A script is JSON, or TOML if its file's name ends in `.toml`:
 
 `conversations`: the first one whose conditions all hold answers. The conditions are regular
 expressions, searched for: `goal` in the user's text that began the run, `last` in the newest text
-of the user, `instructions` in the system prompt. A conversation without conditions always holds.
+of the user, `instructions` in the system prompt. `purpose` names what the model is asked for, such
+as PLANNING; a task and a phase of a run begin with a text, and count turns, of their own. A
+conversation without conditions always holds.
 
 `turns`: which one answers is decided by the request alone, so that a daemon that was killed and
 started again gets the same answers: `"by": "turn"` (the default) takes the run's turn number,
@@ -55,6 +57,7 @@ import msgspec
 from agentd.agent.budget import NO_USAGE, ModelUsage
 from agentd.agent.message import (
     ModelErrorKind,
+    Purpose,
     StopReason,
     TextDelta,
 )
@@ -111,6 +114,7 @@ class _Conversation(_Strict):
     goal: str = ""
     last: str = ""
     instructions: str = ""
+    purpose: str = ""
     by: Literal["turn", "answers"] = "turn"
 
 
@@ -157,6 +161,7 @@ class Conversation(msgspec.Struct, frozen=True):
     last: re.Pattern[str] | None
     instructions: re.Pattern[str] | None
     by_turn: bool
+    purpose: Purpose | None = None
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -213,6 +218,7 @@ def _conversation(raw: _Conversation, place: str, usage: _Usage | None) -> Conve
         _pattern(raw.last, f"{place}.last"),
         _pattern(raw.instructions, f"{place}.instructions"),
         raw.by == "turn",
+        _member(Purpose, raw.purpose, f"{place}.purpose") if raw.purpose else None,
     )
 
 

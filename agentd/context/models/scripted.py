@@ -118,6 +118,8 @@ async def connect(_provider: ProviderSettings, model: ModelSettings) -> Scripted
 
 def _holds(conversation: Conversation, request: ModelRequest) -> bool:
     """Whether every condition of the conversation holds for the request."""
+    if conversation.purpose and conversation.purpose is not request.purpose:
+        return False
     if conversation.goal and not conversation.goal.search(_goal(request)):
         return False
     if conversation.last and not conversation.last.search(_last_user(request.messages)):

@@ -242,7 +242,11 @@ type Agent struct {
 	Permissions []*PermissionRule `protobuf:"bytes,15,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	// Lasting answers that people gave to questions about this agent's calls; DecideApproval adds them.
 	// At most 256.
-	Grants        []*PermissionGrant `protobuf:"bytes,16,rep,name=grants,proto3" json:"grants,omitempty"`
+	Grants []*PermissionGrant `protobuf:"bytes,16,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Whether a person has to approve the plan of each run of the protocol LIFECYCLE.
+	RequirePlanApproval bool `protobuf:"varint,20,opt,name=require_plan_approval,json=requirePlanApproval,proto3" json:"require_plan_approval,omitempty"`
+	// Prompts of its own for phases of the protocol LIFECYCLE, at most one for each.
+	PhasePrompts  []*PhasePrompt `protobuf:"bytes,21,rep,name=phase_prompts,json=phasePrompts,proto3" json:"phase_prompts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +393,20 @@ func (x *Agent) GetGrants() []*PermissionGrant {
 	return nil
 }
 
+func (x *Agent) GetRequirePlanApproval() bool {
+	if x != nil {
+		return x.RequirePlanApproval
+	}
+	return false
+}
+
+func (x *Agent) GetPhasePrompts() []*PhasePrompt {
+	if x != nil {
+		return x.PhasePrompts
+	}
+	return nil
+}
+
 // The model that serves one purpose.
 type ModelRoute struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -396,7 +414,9 @@ type ModelRoute struct {
 	Purpose Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=agentd.v1.Purpose" json:"purpose,omitempty"`
 	// The model, as `provider/model` such as `anthropic/claude-sonnet-4-5`, or a model name that only
 	// one configured provider offers.
-	Model         string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The models that take over, in this order, while those before them stay down. At most 8.
+	Fallbacks     []string `protobuf:"bytes,3,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -445,11 +465,75 @@ func (x *ModelRoute) GetModel() string {
 	return ""
 }
 
+func (x *ModelRoute) GetFallbacks() []string {
+	if x != nil {
+		return x.Fallbacks
+	}
+	return nil
+}
+
+// What a model is asked in a phase, in place of the daemon's own prompt.
+type PhasePrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The phase: any purpose but COMPACTION.
+	Purpose Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=agentd.v1.Purpose" json:"purpose,omitempty"`
+	// The prompt, at most 64 KiB. Names between double braces, such as `{{goal}}`, are replaced by
+	// what they stand for in the daemon's prompt of the phase. A section that holds nothing but an
+	// empty one is left out with its heading.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PhasePrompt) Reset() {
+	*x = PhasePrompt{}
+	mi := &file_agentd_v1_agent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PhasePrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PhasePrompt) ProtoMessage() {}
+
+func (x *PhasePrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_agentd_v1_agent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PhasePrompt.ProtoReflect.Descriptor instead.
+func (*PhasePrompt) Descriptor() ([]byte, []int) {
+	return file_agentd_v1_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PhasePrompt) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *PhasePrompt) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_agentd_v1_agent_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x15agentd/v1/agent.proto\x12\tagentd.v1\x1a\x16agentd/v1/budget.proto\x1a\x1aagentd/v1/permission.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x06\n" +
+	"\x15agentd/v1/agent.proto\x12\tagentd.v1\x1a\x16agentd/v1/budget.proto\x1a\x1aagentd/v1/permission.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x06\n" +
 	"\x05Agent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12!\n" +
@@ -470,14 +554,20 @@ const file_agentd_v1_agent_proto_rawDesc = "" +
 	"updateTime\x12\x12\n" +
 	"\x04etag\x18\x0e \x01(\tR\x04etag\x12;\n" +
 	"\vpermissions\x18\x0f \x03(\v2\x19.agentd.v1.PermissionRuleR\vpermissions\x122\n" +
-	"\x06grants\x18\x10 \x03(\v2\x1a.agentd.v1.PermissionGrantR\x06grants\x1a>\n" +
+	"\x06grants\x18\x10 \x03(\v2\x1a.agentd.v1.PermissionGrantR\x06grants\x122\n" +
+	"\x15require_plan_approval\x18\x14 \x01(\bR\x13requirePlanApproval\x12;\n" +
+	"\rphase_prompts\x18\x15 \x03(\v2\x16.agentd.v1.PhasePromptR\fphasePrompts\x1a>\n" +
 	"\x10AnnotationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"n\n" +
 	"\n" +
 	"ModelRoute\x12,\n" +
 	"\apurpose\x18\x01 \x01(\x0e2\x12.agentd.v1.PurposeR\apurpose\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model*\xc1\x01\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1c\n" +
+	"\tfallbacks\x18\x03 \x03(\tR\tfallbacks\"O\n" +
+	"\vPhasePrompt\x12,\n" +
+	"\apurpose\x18\x01 \x01(\x0e2\x12.agentd.v1.PurposeR\apurpose\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\xc1\x01\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10PURPOSE_PLANNING\x10\x01\x12\x16\n" +
@@ -510,35 +600,38 @@ func file_agentd_v1_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agentd_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_agentd_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_agentd_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_agentd_v1_agent_proto_goTypes = []any{
 	(Purpose)(0),                  // 0: agentd.v1.Purpose
 	(Protocol)(0),                 // 1: agentd.v1.Protocol
 	(OnUnknown)(0),                // 2: agentd.v1.OnUnknown
 	(*Agent)(nil),                 // 3: agentd.v1.Agent
 	(*ModelRoute)(nil),            // 4: agentd.v1.ModelRoute
-	nil,                           // 5: agentd.v1.Agent.AnnotationsEntry
-	(*Budget)(nil),                // 6: agentd.v1.Budget
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*PermissionRule)(nil),        // 8: agentd.v1.PermissionRule
-	(*PermissionGrant)(nil),       // 9: agentd.v1.PermissionGrant
+	(*PhasePrompt)(nil),           // 5: agentd.v1.PhasePrompt
+	nil,                           // 6: agentd.v1.Agent.AnnotationsEntry
+	(*Budget)(nil),                // 7: agentd.v1.Budget
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*PermissionRule)(nil),        // 9: agentd.v1.PermissionRule
+	(*PermissionGrant)(nil),       // 10: agentd.v1.PermissionGrant
 }
 var file_agentd_v1_agent_proto_depIdxs = []int32{
 	4,  // 0: agentd.v1.Agent.models:type_name -> agentd.v1.ModelRoute
-	6,  // 1: agentd.v1.Agent.budget:type_name -> agentd.v1.Budget
+	7,  // 1: agentd.v1.Agent.budget:type_name -> agentd.v1.Budget
 	1,  // 2: agentd.v1.Agent.protocol:type_name -> agentd.v1.Protocol
 	2,  // 3: agentd.v1.Agent.on_unknown:type_name -> agentd.v1.OnUnknown
-	5,  // 4: agentd.v1.Agent.annotations:type_name -> agentd.v1.Agent.AnnotationsEntry
-	7,  // 5: agentd.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: agentd.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 7: agentd.v1.Agent.permissions:type_name -> agentd.v1.PermissionRule
-	9,  // 8: agentd.v1.Agent.grants:type_name -> agentd.v1.PermissionGrant
-	0,  // 9: agentd.v1.ModelRoute.purpose:type_name -> agentd.v1.Purpose
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	6,  // 4: agentd.v1.Agent.annotations:type_name -> agentd.v1.Agent.AnnotationsEntry
+	8,  // 5: agentd.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: agentd.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 7: agentd.v1.Agent.permissions:type_name -> agentd.v1.PermissionRule
+	10, // 8: agentd.v1.Agent.grants:type_name -> agentd.v1.PermissionGrant
+	5,  // 9: agentd.v1.Agent.phase_prompts:type_name -> agentd.v1.PhasePrompt
+	0,  // 10: agentd.v1.ModelRoute.purpose:type_name -> agentd.v1.Purpose
+	0,  // 11: agentd.v1.PhasePrompt.purpose:type_name -> agentd.v1.Purpose
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_agentd_v1_agent_proto_init() }
@@ -554,7 +647,7 @@ func file_agentd_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentd_v1_agent_proto_rawDesc), len(file_agentd_v1_agent_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -149,7 +149,7 @@ type Approval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resource name, `approvals/{approval}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The call, `runs/{run}/calls/{call}`.
+	// The call, `runs/{run}/calls/{call}`. Empty when a plan is asked about.
 	Call string `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	// The state.
 	State ApprovalState `protobuf:"varint,3,opt,name=state,proto3,enum=agentd.v1.ApprovalState" json:"state,omitempty"`
@@ -191,7 +191,10 @@ type Approval struct {
 	// `agentd` when an earlier answer for the run covered the call.
 	DecidedBy string `protobuf:"bytes,20,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
 	// The agent, `agents/{agent}`.
-	Agent         string `protobuf:"bytes,21,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent string `protobuf:"bytes,21,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The number of the run's plan that is asked about; `arguments_json` is then the plan with what was
+	// predicted of it. 0 when a call is asked about.
+	Plan          int32 `protobuf:"varint,30,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,11 +376,18 @@ func (x *Approval) GetAgent() string {
 	return ""
 }
 
+func (x *Approval) GetPlan() int32 {
+	if x != nil {
+		return x.Plan
+	}
+	return 0
+}
+
 var File_agentd_v1_approval_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x18agentd/v1/approval.proto\x12\tagentd.v1\x1a\x14agentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x05\n" +
+	"\x18agentd/v1/approval.proto\x12\tagentd.v1\x1a\x14agentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x06\n" +
 	"\bApproval\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12.\n" +
@@ -403,7 +413,8 @@ const file_agentd_v1_approval_proto_rawDesc = "" +
 	"\x05scope\x18\x13 \x01(\x0e2\x18.agentd.v1.ApprovalScopeR\x05scope\x12\x1d\n" +
 	"\n" +
 	"decided_by\x18\x14 \x01(\tR\tdecidedBy\x12\x14\n" +
-	"\x05agent\x18\x15 \x01(\tR\x05agent*\xa0\x01\n" +
+	"\x05agent\x18\x15 \x01(\tR\x05agent\x12\x12\n" +
+	"\x04plan\x18\x1e \x01(\x05R\x04plan*\xa0\x01\n" +
 	"\rApprovalState\x12\x1e\n" +
 	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APPROVAL_STATE_PENDING\x10\x01\x12\x1a\n" +

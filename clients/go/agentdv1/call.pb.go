@@ -243,8 +243,10 @@ type Call struct {
 	// The arguments as a person changed them with the approval, UTF-8 JSON: the call is executed with
 	// these. Empty when nobody did.
 	EditedArgumentsJson string `protobuf:"bytes,18,opt,name=edited_arguments_json,json=editedArgumentsJson,proto3" json:"edited_arguments_json,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether the tool is only to say what it would do: nothing has happened, whatever the result.
+	Simulate      bool `protobuf:"varint,20,opt,name=simulate,proto3" json:"simulate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
@@ -403,6 +405,13 @@ func (x *Call) GetEditedArgumentsJson() string {
 	return ""
 }
 
+func (x *Call) GetSimulate() bool {
+	if x != nil {
+		return x.Simulate
+	}
+	return false
+}
+
 // Why a call did not succeed.
 type CallError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -544,7 +553,7 @@ var File_agentd_v1_call_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"\x14agentd/v1/call.proto\x12\tagentd.v1\x1a\x1aagentd/v1/permission.proto\x1a\x14agentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x06\n" +
+	"\x14agentd/v1/call.proto\x12\tagentd.v1\x1a\x1aagentd/v1/permission.proto\x1a\x14agentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n" +
 	"\x04Call\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12%\n" +
@@ -567,7 +576,8 @@ const file_agentd_v1_call_proto_rawDesc = "" +
 	"\bevidence\x18\x0f \x03(\v2\x17.agentd.v1.CallEvidenceR\bevidence\x12,\n" +
 	"\averdict\x18\x10 \x01(\v2\x12.agentd.v1.VerdictR\averdict\x12\x1a\n" +
 	"\bapproval\x18\x11 \x01(\tR\bapproval\x122\n" +
-	"\x15edited_arguments_json\x18\x12 \x01(\tR\x13editedArgumentsJson\"Y\n" +
+	"\x15edited_arguments_json\x18\x12 \x01(\tR\x13editedArgumentsJson\x12\x1a\n" +
+	"\bsimulate\x18\x14 \x01(\bR\bsimulate\"Y\n" +
 	"\tCallError\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.agentd.v1.CallErrorReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xc1\x01\n" +

@@ -108,6 +108,9 @@ const (
 	ErrorReason_ERROR_REASON_WRONG_APPROVAL_STATE ErrorReason = 37
 	// FAILED_PRECONDITION: the decision is about other arguments than those of the call.
 	ErrorReason_ERROR_REASON_ARGUMENTS_MISMATCH ErrorReason = 38
+	// FAILED_PRECONDITION: the task's state or its run's phase does not permit this; metadata names the
+	// state.
+	ErrorReason_ERROR_REASON_WRONG_TASK_STATE ErrorReason = 60
 )
 
 // Enum value maps for ErrorReason.
@@ -152,6 +155,7 @@ var (
 		36: "ERROR_REASON_CONCURRENT_UPDATE",
 		37: "ERROR_REASON_WRONG_APPROVAL_STATE",
 		38: "ERROR_REASON_ARGUMENTS_MISMATCH",
+		60: "ERROR_REASON_WRONG_TASK_STATE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -193,6 +197,7 @@ var (
 		"ERROR_REASON_CONCURRENT_UPDATE":    36,
 		"ERROR_REASON_WRONG_APPROVAL_STATE": 37,
 		"ERROR_REASON_ARGUMENTS_MISMATCH":   38,
+		"ERROR_REASON_WRONG_TASK_STATE":     60,
 	}
 )
 
@@ -227,7 +232,7 @@ var File_agentd_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1cagentd/v1/error_reason.proto\x12\tagentd.v1*\x87\n" +
+	"\x1cagentd/v1/error_reason.proto\x12\tagentd.v1*\xaa\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\"\n" +
@@ -269,7 +274,8 @@ const file_agentd_v1_error_reason_proto_rawDesc = "" +
 	"\x18ERROR_REASON_UNREACHABLE\x10#\x12\"\n" +
 	"\x1eERROR_REASON_CONCURRENT_UPDATE\x10$\x12%\n" +
 	"!ERROR_REASON_WRONG_APPROVAL_STATE\x10%\x12#\n" +
-	"\x1fERROR_REASON_ARGUMENTS_MISMATCH\x10&BH\n" +
+	"\x1fERROR_REASON_ARGUMENTS_MISMATCH\x10&\x12!\n" +
+	"\x1dERROR_REASON_WRONG_TASK_STATE\x10<BH\n" +
 	"\rdev.agentd.v1P\x01Z5github.com/agentd/agentd/clients/go/agentdv1;agentdv1b\x06proto3"
 
 var (

@@ -196,6 +196,20 @@ type Event struct {
 	//	*Event_CallProbed
 	//	*Event_ApprovalRequested
 	//	*Event_ApprovalDecided
+	//	*Event_PhaseStarted
+	//	*Event_PhaseEnded
+	//	*Event_PhaseAnswered
+	//	*Event_PlanAdopted
+	//	*Event_TaskStarted
+	//	*Event_TaskEnded
+	//	*Event_TaskRetried
+	//	*Event_TaskSkipped
+	//	*Event_TaskStopping
+	//	*Event_MemoriesRecalled
+	//	*Event_MemoriesKept
+	//	*Event_ModelRerouted
+	//	*Event_PlanApprovalRequested
+	//	*Event_PlanApprovalDecided
 	Payload       isEvent_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -455,6 +469,132 @@ func (x *Event) GetApprovalDecided() *ApprovalDecided {
 	return nil
 }
 
+func (x *Event) GetPhaseStarted() *PhaseStarted {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PhaseStarted); ok {
+			return x.PhaseStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPhaseEnded() *PhaseEnded {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PhaseEnded); ok {
+			return x.PhaseEnded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPhaseAnswered() *PhaseAnswered {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PhaseAnswered); ok {
+			return x.PhaseAnswered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPlanAdopted() *PlanAdopted {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PlanAdopted); ok {
+			return x.PlanAdopted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskStarted() *TaskStarted {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_TaskStarted); ok {
+			return x.TaskStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskEnded() *TaskEnded {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_TaskEnded); ok {
+			return x.TaskEnded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskRetried() *TaskRetried {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_TaskRetried); ok {
+			return x.TaskRetried
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskSkipped() *TaskSkipped {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_TaskSkipped); ok {
+			return x.TaskSkipped
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskStopping() *TaskStopping {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_TaskStopping); ok {
+			return x.TaskStopping
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetMemoriesRecalled() *MemoriesRecalled {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_MemoriesRecalled); ok {
+			return x.MemoriesRecalled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetMemoriesKept() *MemoriesKept {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_MemoriesKept); ok {
+			return x.MemoriesKept
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetModelRerouted() *ModelRerouted {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_ModelRerouted); ok {
+			return x.ModelRerouted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPlanApprovalRequested() *PlanApprovalRequested {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PlanApprovalRequested); ok {
+			return x.PlanApprovalRequested
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPlanApprovalDecided() *PlanApprovalDecided {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_PlanApprovalDecided); ok {
+			return x.PlanApprovalDecided
+		}
+	}
+	return nil
+}
+
 type isEvent_Payload interface {
 	isEvent_Payload()
 }
@@ -565,6 +705,76 @@ type Event_ApprovalDecided struct {
 	ApprovalDecided *ApprovalDecided `protobuf:"bytes,41,opt,name=approval_decided,json=approvalDecided,proto3,oneof"`
 }
 
+type Event_PhaseStarted struct {
+	// A phase began.
+	PhaseStarted *PhaseStarted `protobuf:"bytes,60,opt,name=phase_started,json=phaseStarted,proto3,oneof"`
+}
+
+type Event_PhaseEnded struct {
+	// A phase is over.
+	PhaseEnded *PhaseEnded `protobuf:"bytes,61,opt,name=phase_ended,json=phaseEnded,proto3,oneof"`
+}
+
+type Event_PhaseAnswered struct {
+	// A model request of a phase was answered.
+	PhaseAnswered *PhaseAnswered `protobuf:"bytes,62,opt,name=phase_answered,json=phaseAnswered,proto3,oneof"`
+}
+
+type Event_PlanAdopted struct {
+	// The tasks of a plan are taken over.
+	PlanAdopted *PlanAdopted `protobuf:"bytes,63,opt,name=plan_adopted,json=planAdopted,proto3,oneof"`
+}
+
+type Event_TaskStarted struct {
+	// An attempt of a task began.
+	TaskStarted *TaskStarted `protobuf:"bytes,64,opt,name=task_started,json=taskStarted,proto3,oneof"`
+}
+
+type Event_TaskEnded struct {
+	// An attempt of a task is over, or the task was given up.
+	TaskEnded *TaskEnded `protobuf:"bytes,65,opt,name=task_ended,json=taskEnded,proto3,oneof"`
+}
+
+type Event_TaskRetried struct {
+	// A failed task is to be attempted once more.
+	TaskRetried *TaskRetried `protobuf:"bytes,66,opt,name=task_retried,json=taskRetried,proto3,oneof"`
+}
+
+type Event_TaskSkipped struct {
+	// A task is not attempted.
+	TaskSkipped *TaskSkipped `protobuf:"bytes,67,opt,name=task_skipped,json=taskSkipped,proto3,oneof"`
+}
+
+type Event_TaskStopping struct {
+	// A running task was given up.
+	TaskStopping *TaskStopping `protobuf:"bytes,68,opt,name=task_stopping,json=taskStopping,proto3,oneof"`
+}
+
+type Event_MemoriesRecalled struct {
+	// What was remembered that may help with the goal.
+	MemoriesRecalled *MemoriesRecalled `protobuf:"bytes,69,opt,name=memories_recalled,json=memoriesRecalled,proto3,oneof"`
+}
+
+type Event_MemoriesKept struct {
+	// What the run has learned was stored.
+	MemoriesKept *MemoriesKept `protobuf:"bytes,70,opt,name=memories_kept,json=memoriesKept,proto3,oneof"`
+}
+
+type Event_ModelRerouted struct {
+	// A model stays down, and another takes over.
+	ModelRerouted *ModelRerouted `protobuf:"bytes,71,opt,name=model_rerouted,json=modelRerouted,proto3,oneof"`
+}
+
+type Event_PlanApprovalRequested struct {
+	// A person is asked whether a plan may be executed.
+	PlanApprovalRequested *PlanApprovalRequested `protobuf:"bytes,72,opt,name=plan_approval_requested,json=planApprovalRequested,proto3,oneof"`
+}
+
+type Event_PlanApprovalDecided struct {
+	// A person has decided whether a plan may be executed.
+	PlanApprovalDecided *PlanApprovalDecided `protobuf:"bytes,73,opt,name=plan_approval_decided,json=planApprovalDecided,proto3,oneof"`
+}
+
 func (*Event_RunCreated) isEvent_Payload() {}
 
 func (*Event_RunStarted) isEvent_Payload() {}
@@ -606,6 +816,34 @@ func (*Event_CallProbed) isEvent_Payload() {}
 func (*Event_ApprovalRequested) isEvent_Payload() {}
 
 func (*Event_ApprovalDecided) isEvent_Payload() {}
+
+func (*Event_PhaseStarted) isEvent_Payload() {}
+
+func (*Event_PhaseEnded) isEvent_Payload() {}
+
+func (*Event_PhaseAnswered) isEvent_Payload() {}
+
+func (*Event_PlanAdopted) isEvent_Payload() {}
+
+func (*Event_TaskStarted) isEvent_Payload() {}
+
+func (*Event_TaskEnded) isEvent_Payload() {}
+
+func (*Event_TaskRetried) isEvent_Payload() {}
+
+func (*Event_TaskSkipped) isEvent_Payload() {}
+
+func (*Event_TaskStopping) isEvent_Payload() {}
+
+func (*Event_MemoriesRecalled) isEvent_Payload() {}
+
+func (*Event_MemoriesKept) isEvent_Payload() {}
+
+func (*Event_ModelRerouted) isEvent_Payload() {}
+
+func (*Event_PlanApprovalRequested) isEvent_Payload() {}
+
+func (*Event_PlanApprovalDecided) isEvent_Payload() {}
 
 // A fact about a run: it was created.
 type RunCreated struct {
@@ -846,7 +1084,9 @@ func (x *RunWaiting) GetDetail() string {
 
 // A fact about a run: it was paused.
 type RunPaused struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, when it was not a person who paused it.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,6 +1119,13 @@ func (x *RunPaused) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
 func (*RunPaused) Descriptor() ([]byte, []int) {
 	return file_agentd_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RunPaused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // A fact about a run: it was resumed.
@@ -1125,8 +1372,11 @@ type ModelRequested struct {
 	MaxOutputTokens int64 `protobuf:"varint,5,opt,name=max_output_tokens,json=maxOutputTokens,proto3" json:"max_output_tokens,omitempty"`
 	// The cost reserved from the budget, in billionths of a US dollar.
 	ReservedCostNanos int64 `protobuf:"varint,6,opt,name=reserved_cost_nanos,json=reservedCostNanos,proto3" json:"reserved_cost_nanos,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The line of model turns that it belongs to, as the phase or the task that began it says. Empty
+	// for runs of the protocol DIRECT.
+	Thread        string `protobuf:"bytes,20,opt,name=thread,proto3" json:"thread,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelRequested) Reset() {
@@ -1199,6 +1449,13 @@ func (x *ModelRequested) GetReservedCostNanos() int64 {
 		return x.ReservedCostNanos
 	}
 	return 0
+}
+
+func (x *ModelRequested) GetThread() string {
+	if x != nil {
+		return x.Thread
+	}
+	return ""
 }
 
 // A fact about a model request: it was answered.
@@ -1302,7 +1559,11 @@ type CallRequest struct {
 	// The arguments as the model gave them.
 	ArgumentsJson string `protobuf:"bytes,3,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
 	// Whether the call may be executed, and why. Unset when it was refused before that was asked.
-	Verdict       *Verdict `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	Verdict *Verdict `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// Whether the tool is only to say what it would do.
+	Simulate bool `protobuf:"varint,20,opt,name=simulate,proto3" json:"simulate,omitempty"`
+	// How the call departs from the plan that a person has approved. Empty when it does not.
+	Departs       string `protobuf:"bytes,21,opt,name=departs,proto3" json:"departs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1363,6 +1624,20 @@ func (x *CallRequest) GetVerdict() *Verdict {
 		return x.Verdict
 	}
 	return nil
+}
+
+func (x *CallRequest) GetSimulate() bool {
+	if x != nil {
+		return x.Simulate
+	}
+	return false
+}
+
+func (x *CallRequest) GetDeparts() string {
+	if x != nil {
+		return x.Departs
+	}
+	return ""
 }
 
 // A fact about a model request: it failed.
@@ -2405,7 +2680,7 @@ var File_agentd_v1_event_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15agentd/v1/event.proto\x12\tagentd.v1\x1a\x18agentd/v1/approval.proto\x1a\x16agentd/v1/budget.proto\x1a\x14agentd/v1/call.proto\x1a\x1aagentd/v1/permission.proto\x1a\x13agentd/v1/run.proto\x1a\x14agentd/v1/tool.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\v\n" +
+	"\x15agentd/v1/event.proto\x12\tagentd.v1\x1a\x18agentd/v1/approval.proto\x1a\x16agentd/v1/budget.proto\x1a\x14agentd/v1/call.proto\x1a\x19agentd/v1/lifecycle.proto\x1a\x1aagentd/v1/permission.proto\x1a\x13agentd/v1/run.proto\x1a\x14agentd/v1/tool.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x12\n" +
 	"\x05Event\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1a\n" +
@@ -2441,7 +2716,23 @@ const file_agentd_v1_event_proto_rawDesc = "" +
 	"\vcall_probed\x18$ \x01(\v2\x15.agentd.v1.CallProbedH\x00R\n" +
 	"callProbed\x12M\n" +
 	"\x12approval_requested\x18( \x01(\v2\x1c.agentd.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12G\n" +
-	"\x10approval_decided\x18) \x01(\v2\x1a.agentd.v1.ApprovalDecidedH\x00R\x0fapprovalDecidedB\t\n" +
+	"\x10approval_decided\x18) \x01(\v2\x1a.agentd.v1.ApprovalDecidedH\x00R\x0fapprovalDecided\x12>\n" +
+	"\rphase_started\x18< \x01(\v2\x17.agentd.v1.PhaseStartedH\x00R\fphaseStarted\x128\n" +
+	"\vphase_ended\x18= \x01(\v2\x15.agentd.v1.PhaseEndedH\x00R\n" +
+	"phaseEnded\x12A\n" +
+	"\x0ephase_answered\x18> \x01(\v2\x18.agentd.v1.PhaseAnsweredH\x00R\rphaseAnswered\x12;\n" +
+	"\fplan_adopted\x18? \x01(\v2\x16.agentd.v1.PlanAdoptedH\x00R\vplanAdopted\x12;\n" +
+	"\ftask_started\x18@ \x01(\v2\x16.agentd.v1.TaskStartedH\x00R\vtaskStarted\x125\n" +
+	"\n" +
+	"task_ended\x18A \x01(\v2\x14.agentd.v1.TaskEndedH\x00R\ttaskEnded\x12;\n" +
+	"\ftask_retried\x18B \x01(\v2\x16.agentd.v1.TaskRetriedH\x00R\vtaskRetried\x12;\n" +
+	"\ftask_skipped\x18C \x01(\v2\x16.agentd.v1.TaskSkippedH\x00R\vtaskSkipped\x12>\n" +
+	"\rtask_stopping\x18D \x01(\v2\x17.agentd.v1.TaskStoppingH\x00R\ftaskStopping\x12J\n" +
+	"\x11memories_recalled\x18E \x01(\v2\x1b.agentd.v1.MemoriesRecalledH\x00R\x10memoriesRecalled\x12>\n" +
+	"\rmemories_kept\x18F \x01(\v2\x17.agentd.v1.MemoriesKeptH\x00R\fmemoriesKept\x12A\n" +
+	"\x0emodel_rerouted\x18G \x01(\v2\x18.agentd.v1.ModelReroutedH\x00R\rmodelRerouted\x12Z\n" +
+	"\x17plan_approval_requested\x18H \x01(\v2 .agentd.v1.PlanApprovalRequestedH\x00R\x15planApprovalRequested\x12T\n" +
+	"\x15plan_approval_decided\x18I \x01(\v2\x1e.agentd.v1.PlanApprovalDecidedH\x00R\x13planApprovalDecidedB\t\n" +
 	"\apayload\"\xc1\x01\n" +
 	"\n" +
 	"RunCreated\x12\x14\n" +
@@ -2463,8 +2754,9 @@ const file_agentd_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"RunWaiting\x12-\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x15.agentd.v1.WaitReasonR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail\"\v\n" +
-	"\tRunPaused\"\f\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"#\n" +
+	"\tRunPaused\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\f\n" +
 	"\n" +
 	"RunResumed\"\x8b\x01\n" +
 	"\rRunCancelling\x12\x16\n" +
@@ -2478,14 +2770,15 @@ const file_agentd_v1_event_proto_rawDesc = "" +
 	"\x05usage\x18\x04 \x01(\v2\x10.agentd.v1.UsageR\x05usage\x12=\n" +
 	"\x0ecancel_entries\x18\x05 \x03(\v2\x16.agentd.v1.CancelEntryR\rcancelEntries\"#\n" +
 	"\rMessagePosted\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"\xd9\x01\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\xf1\x01\n" +
 	"\x0eModelRequested\x12\x12\n" +
 	"\x04turn\x18\x01 \x01(\x03R\x04turn\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05model\x18\x03 \x01(\tR\x05model\x12'\n" +
 	"\x0freserved_tokens\x18\x04 \x01(\x03R\x0ereservedTokens\x12*\n" +
 	"\x11max_output_tokens\x18\x05 \x01(\x03R\x0fmaxOutputTokens\x12.\n" +
-	"\x13reserved_cost_nanos\x18\x06 \x01(\x03R\x11reservedCostNanos\"\xde\x01\n" +
+	"\x13reserved_cost_nanos\x18\x06 \x01(\x03R\x11reservedCostNanos\x12\x16\n" +
+	"\x06thread\x18\x14 \x01(\tR\x06thread\"\xde\x01\n" +
 	"\fModelReplied\x12\x12\n" +
 	"\x04turn\x18\x01 \x01(\x03R\x04turn\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x12\n" +
@@ -2493,12 +2786,14 @@ const file_agentd_v1_event_proto_rawDesc = "" +
 	"\x05calls\x18\x04 \x03(\v2\x16.agentd.v1.CallRequestR\x05calls\x126\n" +
 	"\vstop_reason\x18\x05 \x01(\x0e2\x15.agentd.v1.StopReasonR\n" +
 	"stopReason\x12&\n" +
-	"\x05usage\x18\x06 \x01(\v2\x10.agentd.v1.UsageR\x05usage\"\x8a\x01\n" +
+	"\x05usage\x18\x06 \x01(\v2\x10.agentd.v1.UsageR\x05usage\"\xc0\x01\n" +
 	"\vCallRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\tR\x04call\x12\x12\n" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12%\n" +
 	"\x0earguments_json\x18\x03 \x01(\tR\rargumentsJson\x12,\n" +
-	"\averdict\x18\x04 \x01(\v2\x12.agentd.v1.VerdictR\averdict\"\x87\x02\n" +
+	"\averdict\x18\x04 \x01(\v2\x12.agentd.v1.VerdictR\averdict\x12\x1a\n" +
+	"\bsimulate\x18\x14 \x01(\bR\bsimulate\x12\x18\n" +
+	"\adeparts\x18\x15 \x01(\tR\adeparts\"\x87\x02\n" +
 	"\vModelFailed\x12\x12\n" +
 	"\x04turn\x18\x01 \x01(\x03R\x04turn\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12-\n" +
@@ -2637,22 +2932,36 @@ var file_agentd_v1_event_proto_goTypes = []any{
 	(*Delta)(nil),                 // 25: agentd.v1.Delta
 	(*CallProgress)(nil),          // 26: agentd.v1.CallProgress
 	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*Budget)(nil),                // 28: agentd.v1.Budget
-	(*PermissionLayer)(nil),       // 29: agentd.v1.PermissionLayer
-	(WaitReason)(0),               // 30: agentd.v1.WaitReason
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(RunState)(0),                 // 32: agentd.v1.RunState
-	(*RunFailure)(nil),            // 33: agentd.v1.RunFailure
-	(*Usage)(nil),                 // 34: agentd.v1.Usage
-	(*CancelEntry)(nil),           // 35: agentd.v1.CancelEntry
-	(*Verdict)(nil),               // 36: agentd.v1.Verdict
-	(EffectClass)(0),              // 37: agentd.v1.EffectClass
-	(CallErrorReason)(0),          // 38: agentd.v1.CallErrorReason
-	(CallState)(0),                // 39: agentd.v1.CallState
-	(*CallError)(nil),             // 40: agentd.v1.CallError
-	(*CallEvidence)(nil),          // 41: agentd.v1.CallEvidence
-	(ApprovalState)(0),            // 42: agentd.v1.ApprovalState
-	(ApprovalScope)(0),            // 43: agentd.v1.ApprovalScope
+	(*PhaseStarted)(nil),          // 28: agentd.v1.PhaseStarted
+	(*PhaseEnded)(nil),            // 29: agentd.v1.PhaseEnded
+	(*PhaseAnswered)(nil),         // 30: agentd.v1.PhaseAnswered
+	(*PlanAdopted)(nil),           // 31: agentd.v1.PlanAdopted
+	(*TaskStarted)(nil),           // 32: agentd.v1.TaskStarted
+	(*TaskEnded)(nil),             // 33: agentd.v1.TaskEnded
+	(*TaskRetried)(nil),           // 34: agentd.v1.TaskRetried
+	(*TaskSkipped)(nil),           // 35: agentd.v1.TaskSkipped
+	(*TaskStopping)(nil),          // 36: agentd.v1.TaskStopping
+	(*MemoriesRecalled)(nil),      // 37: agentd.v1.MemoriesRecalled
+	(*MemoriesKept)(nil),          // 38: agentd.v1.MemoriesKept
+	(*ModelRerouted)(nil),         // 39: agentd.v1.ModelRerouted
+	(*PlanApprovalRequested)(nil), // 40: agentd.v1.PlanApprovalRequested
+	(*PlanApprovalDecided)(nil),   // 41: agentd.v1.PlanApprovalDecided
+	(*Budget)(nil),                // 42: agentd.v1.Budget
+	(*PermissionLayer)(nil),       // 43: agentd.v1.PermissionLayer
+	(WaitReason)(0),               // 44: agentd.v1.WaitReason
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(RunState)(0),                 // 46: agentd.v1.RunState
+	(*RunFailure)(nil),            // 47: agentd.v1.RunFailure
+	(*Usage)(nil),                 // 48: agentd.v1.Usage
+	(*CancelEntry)(nil),           // 49: agentd.v1.CancelEntry
+	(*Verdict)(nil),               // 50: agentd.v1.Verdict
+	(EffectClass)(0),              // 51: agentd.v1.EffectClass
+	(CallErrorReason)(0),          // 52: agentd.v1.CallErrorReason
+	(CallState)(0),                // 53: agentd.v1.CallState
+	(*CallError)(nil),             // 54: agentd.v1.CallError
+	(*CallEvidence)(nil),          // 55: agentd.v1.CallEvidence
+	(ApprovalState)(0),            // 56: agentd.v1.ApprovalState
+	(ApprovalScope)(0),            // 57: agentd.v1.ApprovalScope
 }
 var file_agentd_v1_event_proto_depIdxs = []int32{
 	27, // 0: agentd.v1.Event.time:type_name -> google.protobuf.Timestamp
@@ -2677,36 +2986,50 @@ var file_agentd_v1_event_proto_depIdxs = []int32{
 	22, // 19: agentd.v1.Event.call_probed:type_name -> agentd.v1.CallProbed
 	23, // 20: agentd.v1.Event.approval_requested:type_name -> agentd.v1.ApprovalRequested
 	24, // 21: agentd.v1.Event.approval_decided:type_name -> agentd.v1.ApprovalDecided
-	28, // 22: agentd.v1.RunCreated.budget:type_name -> agentd.v1.Budget
-	29, // 23: agentd.v1.RunStarted.layers:type_name -> agentd.v1.PermissionLayer
-	30, // 24: agentd.v1.RunWaiting.reason:type_name -> agentd.v1.WaitReason
-	31, // 25: agentd.v1.RunCancelling.timeout:type_name -> google.protobuf.Duration
-	32, // 26: agentd.v1.RunCancelling.outcome:type_name -> agentd.v1.RunState
-	32, // 27: agentd.v1.RunEnded.state:type_name -> agentd.v1.RunState
-	33, // 28: agentd.v1.RunEnded.failure:type_name -> agentd.v1.RunFailure
-	34, // 29: agentd.v1.RunEnded.usage:type_name -> agentd.v1.Usage
-	35, // 30: agentd.v1.RunEnded.cancel_entries:type_name -> agentd.v1.CancelEntry
-	13, // 31: agentd.v1.ModelReplied.calls:type_name -> agentd.v1.CallRequest
-	0,  // 32: agentd.v1.ModelReplied.stop_reason:type_name -> agentd.v1.StopReason
-	34, // 33: agentd.v1.ModelReplied.usage:type_name -> agentd.v1.Usage
-	36, // 34: agentd.v1.CallRequest.verdict:type_name -> agentd.v1.Verdict
-	1,  // 35: agentd.v1.ModelFailed.kind:type_name -> agentd.v1.ModelErrorKind
-	31, // 36: agentd.v1.ModelFailed.retry_delay:type_name -> google.protobuf.Duration
-	34, // 37: agentd.v1.ModelFailed.usage:type_name -> agentd.v1.Usage
-	37, // 38: agentd.v1.CallLeased.effect:type_name -> agentd.v1.EffectClass
-	38, // 39: agentd.v1.CallLost.reason:type_name -> agentd.v1.CallErrorReason
-	38, // 40: agentd.v1.CallUnknown.reason:type_name -> agentd.v1.CallErrorReason
-	39, // 41: agentd.v1.CallEnded.state:type_name -> agentd.v1.CallState
-	40, // 42: agentd.v1.CallEnded.error:type_name -> agentd.v1.CallError
-	41, // 43: agentd.v1.CallEvidenceKept.evidence:type_name -> agentd.v1.CallEvidence
-	42, // 44: agentd.v1.ApprovalDecided.decision:type_name -> agentd.v1.ApprovalState
-	43, // 45: agentd.v1.ApprovalDecided.scope:type_name -> agentd.v1.ApprovalScope
-	26, // 46: agentd.v1.Delta.progress:type_name -> agentd.v1.CallProgress
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	28, // 22: agentd.v1.Event.phase_started:type_name -> agentd.v1.PhaseStarted
+	29, // 23: agentd.v1.Event.phase_ended:type_name -> agentd.v1.PhaseEnded
+	30, // 24: agentd.v1.Event.phase_answered:type_name -> agentd.v1.PhaseAnswered
+	31, // 25: agentd.v1.Event.plan_adopted:type_name -> agentd.v1.PlanAdopted
+	32, // 26: agentd.v1.Event.task_started:type_name -> agentd.v1.TaskStarted
+	33, // 27: agentd.v1.Event.task_ended:type_name -> agentd.v1.TaskEnded
+	34, // 28: agentd.v1.Event.task_retried:type_name -> agentd.v1.TaskRetried
+	35, // 29: agentd.v1.Event.task_skipped:type_name -> agentd.v1.TaskSkipped
+	36, // 30: agentd.v1.Event.task_stopping:type_name -> agentd.v1.TaskStopping
+	37, // 31: agentd.v1.Event.memories_recalled:type_name -> agentd.v1.MemoriesRecalled
+	38, // 32: agentd.v1.Event.memories_kept:type_name -> agentd.v1.MemoriesKept
+	39, // 33: agentd.v1.Event.model_rerouted:type_name -> agentd.v1.ModelRerouted
+	40, // 34: agentd.v1.Event.plan_approval_requested:type_name -> agentd.v1.PlanApprovalRequested
+	41, // 35: agentd.v1.Event.plan_approval_decided:type_name -> agentd.v1.PlanApprovalDecided
+	42, // 36: agentd.v1.RunCreated.budget:type_name -> agentd.v1.Budget
+	43, // 37: agentd.v1.RunStarted.layers:type_name -> agentd.v1.PermissionLayer
+	44, // 38: agentd.v1.RunWaiting.reason:type_name -> agentd.v1.WaitReason
+	45, // 39: agentd.v1.RunCancelling.timeout:type_name -> google.protobuf.Duration
+	46, // 40: agentd.v1.RunCancelling.outcome:type_name -> agentd.v1.RunState
+	46, // 41: agentd.v1.RunEnded.state:type_name -> agentd.v1.RunState
+	47, // 42: agentd.v1.RunEnded.failure:type_name -> agentd.v1.RunFailure
+	48, // 43: agentd.v1.RunEnded.usage:type_name -> agentd.v1.Usage
+	49, // 44: agentd.v1.RunEnded.cancel_entries:type_name -> agentd.v1.CancelEntry
+	13, // 45: agentd.v1.ModelReplied.calls:type_name -> agentd.v1.CallRequest
+	0,  // 46: agentd.v1.ModelReplied.stop_reason:type_name -> agentd.v1.StopReason
+	48, // 47: agentd.v1.ModelReplied.usage:type_name -> agentd.v1.Usage
+	50, // 48: agentd.v1.CallRequest.verdict:type_name -> agentd.v1.Verdict
+	1,  // 49: agentd.v1.ModelFailed.kind:type_name -> agentd.v1.ModelErrorKind
+	45, // 50: agentd.v1.ModelFailed.retry_delay:type_name -> google.protobuf.Duration
+	48, // 51: agentd.v1.ModelFailed.usage:type_name -> agentd.v1.Usage
+	51, // 52: agentd.v1.CallLeased.effect:type_name -> agentd.v1.EffectClass
+	52, // 53: agentd.v1.CallLost.reason:type_name -> agentd.v1.CallErrorReason
+	52, // 54: agentd.v1.CallUnknown.reason:type_name -> agentd.v1.CallErrorReason
+	53, // 55: agentd.v1.CallEnded.state:type_name -> agentd.v1.CallState
+	54, // 56: agentd.v1.CallEnded.error:type_name -> agentd.v1.CallError
+	55, // 57: agentd.v1.CallEvidenceKept.evidence:type_name -> agentd.v1.CallEvidence
+	56, // 58: agentd.v1.ApprovalDecided.decision:type_name -> agentd.v1.ApprovalState
+	57, // 59: agentd.v1.ApprovalDecided.scope:type_name -> agentd.v1.ApprovalScope
+	26, // 60: agentd.v1.Delta.progress:type_name -> agentd.v1.CallProgress
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_agentd_v1_event_proto_init() }
@@ -2717,6 +3040,7 @@ func file_agentd_v1_event_proto_init() {
 	file_agentd_v1_approval_proto_init()
 	file_agentd_v1_budget_proto_init()
 	file_agentd_v1_call_proto_init()
+	file_agentd_v1_lifecycle_proto_init()
 	file_agentd_v1_permission_proto_init()
 	file_agentd_v1_run_proto_init()
 	file_agentd_v1_tool_proto_init()
@@ -2742,6 +3066,20 @@ func file_agentd_v1_event_proto_init() {
 		(*Event_CallProbed)(nil),
 		(*Event_ApprovalRequested)(nil),
 		(*Event_ApprovalDecided)(nil),
+		(*Event_PhaseStarted)(nil),
+		(*Event_PhaseEnded)(nil),
+		(*Event_PhaseAnswered)(nil),
+		(*Event_PlanAdopted)(nil),
+		(*Event_TaskStarted)(nil),
+		(*Event_TaskEnded)(nil),
+		(*Event_TaskRetried)(nil),
+		(*Event_TaskSkipped)(nil),
+		(*Event_TaskStopping)(nil),
+		(*Event_MemoriesRecalled)(nil),
+		(*Event_MemoriesKept)(nil),
+		(*Event_ModelRerouted)(nil),
+		(*Event_PlanApprovalRequested)(nil),
+		(*Event_PlanApprovalDecided)(nil),
 	}
 	file_agentd_v1_event_proto_msgTypes[23].OneofWrappers = []any{
 		(*Delta_Turn)(nil),

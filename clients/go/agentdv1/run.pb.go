@@ -118,7 +118,8 @@ const (
 	WaitReason_WAIT_REASON_HOST WaitReason = 2
 	// A message from another run.
 	WaitReason_WAIT_REASON_MESSAGE WaitReason = 3
-	// A person: ResolveCall, for a call whose outcome is unknown.
+	// A person: ResolveCall, for a call whose outcome is unknown; SendMessage, for a question about a
+	// task.
 	WaitReason_WAIT_REASON_INPUT WaitReason = 4
 	// A time: the next attempt of a model request.
 	WaitReason_WAIT_REASON_TIMER WaitReason = 5
@@ -203,6 +204,12 @@ const (
 	RunFailureReason_RUN_FAILURE_REASON_NOT_FOUND RunFailureReason = 12
 	// The daemon could not go on for a reason of its own; the message carries an incident id.
 	RunFailureReason_RUN_FAILURE_REASON_INTERNAL RunFailureReason = 13
+	// No plan was carried out: the simulation or a person says so.
+	RunFailureReason_RUN_FAILURE_REASON_PLAN_REJECTED RunFailureReason = 14
+	// The model gave no valid answer to what a phase asks.
+	RunFailureReason_RUN_FAILURE_REASON_ANSWER_INVALID RunFailureReason = 15
+	// The run was carried out, and its goal was not reached.
+	RunFailureReason_RUN_FAILURE_REASON_GOAL_NOT_REACHED RunFailureReason = 16
 )
 
 // Enum value maps for RunFailureReason.
@@ -222,6 +229,9 @@ var (
 		11: "RUN_FAILURE_REASON_MODEL_OUTPUT_TRUNCATED",
 		12: "RUN_FAILURE_REASON_NOT_FOUND",
 		13: "RUN_FAILURE_REASON_INTERNAL",
+		14: "RUN_FAILURE_REASON_PLAN_REJECTED",
+		15: "RUN_FAILURE_REASON_ANSWER_INVALID",
+		16: "RUN_FAILURE_REASON_GOAL_NOT_REACHED",
 	}
 	RunFailureReason_value = map[string]int32{
 		"RUN_FAILURE_REASON_UNSPECIFIED":            0,
@@ -238,6 +248,9 @@ var (
 		"RUN_FAILURE_REASON_MODEL_OUTPUT_TRUNCATED": 11,
 		"RUN_FAILURE_REASON_NOT_FOUND":              12,
 		"RUN_FAILURE_REASON_INTERNAL":               13,
+		"RUN_FAILURE_REASON_PLAN_REJECTED":          14,
+		"RUN_FAILURE_REASON_ANSWER_INVALID":         15,
+		"RUN_FAILURE_REASON_GOAL_NOT_REACHED":       16,
 	}
 )
 
@@ -372,7 +385,10 @@ type Run struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The absolute path of an existing folder for the daemon's own tools to work in, which the
 	// configuration must permit. Empty means a folder that the run has for itself.
-	Workspace     string `protobuf:"bytes,22,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Workspace string `protobuf:"bytes,22,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Whether the run ends as soon as its plan was simulated: the plan with what was predicted of it,
+	// as JSON, is its output. Needs an agent of the protocol LIFECYCLE.
+	SimulateOnly  bool `protobuf:"varint,30,opt,name=simulate_only,json=simulateOnly,proto3" json:"simulate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,6 +575,13 @@ func (x *Run) GetWorkspace() string {
 		return x.Workspace
 	}
 	return ""
+}
+
+func (x *Run) GetSimulateOnly() bool {
+	if x != nil {
+		return x.SimulateOnly
+	}
+	return false
 }
 
 // Why a run did not succeed.
@@ -766,7 +789,7 @@ var File_agentd_v1_run_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x13agentd/v1/run.proto\x12\tagentd.v1\x1a\x16agentd/v1/budget.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\a\n" +
+	"\x13agentd/v1/run.proto\x12\tagentd.v1\x1a\x16agentd/v1/budget.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\a\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05agent\x18\x02 \x01(\tR\x05agent\x12%\n" +
@@ -796,7 +819,8 @@ const file_agentd_v1_run_proto_rawDesc = "" +
 	"\bend_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12;\n" +
 	"\vupdate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x1c\n" +
-	"\tworkspace\x18\x16 \x01(\tR\tworkspace\x1a>\n" +
+	"\tworkspace\x18\x16 \x01(\tR\tworkspace\x12#\n" +
+	"\rsimulate_only\x18\x1e \x01(\bR\fsimulateOnly\x1a>\n" +
 	"\x10AnnotationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
@@ -832,7 +856,7 @@ const file_agentd_v1_run_proto_rawDesc = "" +
 	"\x10WAIT_REASON_HOST\x10\x02\x12\x17\n" +
 	"\x13WAIT_REASON_MESSAGE\x10\x03\x12\x15\n" +
 	"\x11WAIT_REASON_INPUT\x10\x04\x12\x15\n" +
-	"\x11WAIT_REASON_TIMER\x10\x05*\xc4\x04\n" +
+	"\x11WAIT_REASON_TIMER\x10\x05*\xba\x05\n" +
 	"\x10RunFailureReason\x12\"\n" +
 	"\x1eRUN_FAILURE_REASON_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fRUN_FAILURE_REASON_BUDGET_TURNS\x10\x01\x12$\n" +
@@ -848,7 +872,10 @@ const file_agentd_v1_run_proto_rawDesc = "" +
 	"\x12-\n" +
 	")RUN_FAILURE_REASON_MODEL_OUTPUT_TRUNCATED\x10\v\x12 \n" +
 	"\x1cRUN_FAILURE_REASON_NOT_FOUND\x10\f\x12\x1f\n" +
-	"\x1bRUN_FAILURE_REASON_INTERNAL\x10\r*\x89\x01\n" +
+	"\x1bRUN_FAILURE_REASON_INTERNAL\x10\r\x12$\n" +
+	" RUN_FAILURE_REASON_PLAN_REJECTED\x10\x0e\x12%\n" +
+	"!RUN_FAILURE_REASON_ANSWER_INVALID\x10\x0f\x12'\n" +
+	"#RUN_FAILURE_REASON_GOAL_NOT_REACHED\x10\x10*\x89\x01\n" +
 	"\rCancelOutcome\x12\x1e\n" +
 	"\x1aCANCEL_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CANCEL_OUTCOME_STOPPED\x10\x01\x12\x1a\n" +

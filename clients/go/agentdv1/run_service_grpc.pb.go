@@ -63,11 +63,13 @@ type RunServiceClient interface {
 	// Cancels a run and reports what stopped, what refused and what still runs. May be repeated: a
 	// cancelled run answers with its report.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
-	// Lists the tasks of a run's plan.
+	// Lists the tasks of a run's plans, in the order of the plans.
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
-	// Makes a failed task pending again.
+	// Makes a failed task pending again. FAILED_PRECONDITION (WRONG_TASK_STATE) when it has not failed,
+	// or its run no longer executes tasks.
 	RetryTask(ctx context.Context, in *RetryTaskRequest, opts ...grpc.CallOption) (*RetryTaskResponse, error)
-	// Gives a task up.
+	// Gives a task up that has not succeeded; what is in progress for it is stopped, and the tasks that
+	// depend on it are skipped.
 	AbandonTask(ctx context.Context, in *AbandonTaskRequest, opts ...grpc.CallOption) (*AbandonTaskResponse, error)
 	// Lists the calls of a run in the order in which the model asked for them.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
@@ -252,11 +254,13 @@ type RunServiceServer interface {
 	// Cancels a run and reports what stopped, what refused and what still runs. May be repeated: a
 	// cancelled run answers with its report.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
-	// Lists the tasks of a run's plan.
+	// Lists the tasks of a run's plans, in the order of the plans.
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
-	// Makes a failed task pending again.
+	// Makes a failed task pending again. FAILED_PRECONDITION (WRONG_TASK_STATE) when it has not failed,
+	// or its run no longer executes tasks.
 	RetryTask(context.Context, *RetryTaskRequest) (*RetryTaskResponse, error)
-	// Gives a task up.
+	// Gives a task up that has not succeeded; what is in progress for it is stopped, and the tasks that
+	// depend on it are skipped.
 	AbandonTask(context.Context, *AbandonTaskRequest) (*AbandonTaskResponse, error)
 	// Lists the calls of a run in the order in which the model asked for them.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)

@@ -109,9 +109,29 @@ type Task struct {
 	// When the task was planned.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the state last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How to tell that it has succeeded.
+	Criterion string `protobuf:"bytes,8,opt,name=criterion,proto3" json:"criterion,omitempty"`
+	// The tools that it needs, by the names that the model sees.
+	Tools []string `protobuf:"bytes,9,rep,name=tools,proto3" json:"tools,omitempty"`
+	// What its calls need beyond the tools, as far as the plan says.
+	Permissions []string `protobuf:"bytes,10,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	// The outcome that was expected.
+	Expected string `protobuf:"bytes,11,opt,name=expected,proto3" json:"expected,omitempty"`
+	// The strongest effect of its calls, as the plan says.
+	Effect EffectClass `protobuf:"varint,12,opt,name=effect,proto3,enum=agentd.v1.EffectClass" json:"effect,omitempty"`
+	// The result of its newest attempt that was judged, shortened where it is long.
+	Result string `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`
+	// Why it is in its state.
+	Reason string `protobuf:"bytes,14,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The number of the plan that it is part of, counted from 1.
+	Plan int32 `protobuf:"varint,15,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The tokens that the plan estimates for it.
+	EstimatedTokens int64 `protobuf:"varint,16,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	// The calls that the plan estimates for it.
+	EstimatedCalls int64 `protobuf:"varint,17,opt,name=estimated_calls,json=estimatedCalls,proto3" json:"estimated_calls,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
@@ -193,11 +213,81 @@ func (x *Task) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Task) GetCriterion() string {
+	if x != nil {
+		return x.Criterion
+	}
+	return ""
+}
+
+func (x *Task) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *Task) GetPermissions() []string {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+func (x *Task) GetExpected() string {
+	if x != nil {
+		return x.Expected
+	}
+	return ""
+}
+
+func (x *Task) GetEffect() EffectClass {
+	if x != nil {
+		return x.Effect
+	}
+	return EffectClass_EFFECT_CLASS_UNSPECIFIED
+}
+
+func (x *Task) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *Task) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Task) GetPlan() int32 {
+	if x != nil {
+		return x.Plan
+	}
+	return 0
+}
+
+func (x *Task) GetEstimatedTokens() int64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
+func (x *Task) GetEstimatedCalls() int64 {
+	if x != nil {
+		return x.EstimatedCalls
+	}
+	return 0
+}
+
 var File_agentd_v1_task_proto protoreflect.FileDescriptor
 
 const file_agentd_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x14agentd/v1/task.proto\x12\tagentd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x02\n" +
+	"\x14agentd/v1/task.proto\x12\tagentd.v1\x1a\x14agentd/v1/tool.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x04\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tobjective\x18\x02 \x01(\tR\tobjective\x12*\n" +
@@ -207,7 +297,18 @@ const file_agentd_v1_task_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime*\xba\x01\n" +
+	"updateTime\x12\x1c\n" +
+	"\tcriterion\x18\b \x01(\tR\tcriterion\x12\x14\n" +
+	"\x05tools\x18\t \x03(\tR\x05tools\x12 \n" +
+	"\vpermissions\x18\n" +
+	" \x03(\tR\vpermissions\x12\x1a\n" +
+	"\bexpected\x18\v \x01(\tR\bexpected\x12.\n" +
+	"\x06effect\x18\f \x01(\x0e2\x16.agentd.v1.EffectClassR\x06effect\x12\x16\n" +
+	"\x06result\x18\r \x01(\tR\x06result\x12\x16\n" +
+	"\x06reason\x18\x0e \x01(\tR\x06reason\x12\x12\n" +
+	"\x04plan\x18\x0f \x01(\x05R\x04plan\x12)\n" +
+	"\x10estimated_tokens\x18\x10 \x01(\x03R\x0festimatedTokens\x12'\n" +
+	"\x0festimated_calls\x18\x11 \x01(\x03R\x0eestimatedCalls*\xba\x01\n" +
 	"\tTaskState\x12\x1a\n" +
 	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TASK_STATE_PENDING\x10\x01\x12\x16\n" +
@@ -236,16 +337,18 @@ var file_agentd_v1_task_proto_goTypes = []any{
 	(TaskState)(0),                // 0: agentd.v1.TaskState
 	(*Task)(nil),                  // 1: agentd.v1.Task
 	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(EffectClass)(0),              // 3: agentd.v1.EffectClass
 }
 var file_agentd_v1_task_proto_depIdxs = []int32{
 	0, // 0: agentd.v1.Task.state:type_name -> agentd.v1.TaskState
 	2, // 1: agentd.v1.Task.create_time:type_name -> google.protobuf.Timestamp
 	2, // 2: agentd.v1.Task.update_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 3: agentd.v1.Task.effect:type_name -> agentd.v1.EffectClass
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_agentd_v1_task_proto_init() }
@@ -253,6 +356,7 @@ func file_agentd_v1_task_proto_init() {
 	if File_agentd_v1_task_proto != nil {
 		return
 	}
+	file_agentd_v1_tool_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -40,6 +40,31 @@ SCRIPT = {
         {"goal": "refuse", "turns": [{"text": "no", "faults": [{"kind": "REFUSED"}]}]},
         {"goal": "wait for", "turns": [{"calls": [{"tool": "missing", "arguments": {}}]}]},
         {"goal": "two turns", "turns": [{"text": "a", "calls": [{"tool": "x", "arguments": {}}]}]},
+        *(
+            {"purpose": purpose, "turns": [{"calls": [{"tool": tool, "arguments": answer}]}]}
+            for purpose, tool, answer in (
+                (
+                    "PLANNING",
+                    "submit_plan",
+                    {
+                        "tasks": [
+                            {"id": "look", "objective": "look out", "criterion": "seen"},
+                            {
+                                "id": "tell",
+                                "objective": "tell it",
+                                "criterion": "told",
+                                "dependencies": ["look"],
+                            },
+                        ]
+                    },
+                ),
+                ("SIMULATION", "submit_verdict", {"verdict": "PROCEED", "reason": "fine"}),
+                ("FEEDBACK", "submit_feedback", {"choice": "ACCEPT", "reason": "good"}),
+                ("MEMORY", "submit_memories", {"episode": "seen"}),
+                ("REFLECTION", "submit_reflection", {"achieved": True, "answer": "It is blue."}),
+            )
+        ),
+        {"goal": "look out", "turns": [{"text": "blue sky"}]},
         {"turns": [{"text": "You said: {{goal}}"}]},
     ],
 }

@@ -29,7 +29,8 @@ from agentd.errors import invalid_field
 from agentd.protocol.machine import evolve
 from agentd.runtime.judging import Judging, denial, fingerprint, rules_of
 from agentd.runtime.runtime import NoWorkspaces
-from agentd.runtime.starting import NewRun, grant
+from agentd.runtime.starting import NewRun
+from agentd.runtime.terms import grant
 from agentd.tools.permissions import judge
 from tests.fakes.local import FunctionTool, Needs
 from tests.unit.services.house import House, house

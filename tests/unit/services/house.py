@@ -120,7 +120,7 @@ async def house(
                 runtime,
                 AgentService(runtime.library),
                 SessionService(runtime.sessions),
-                RunService(runtime.engine, runtime.reading),
+                RunService(runtime.engine, runtime.reading, runtime.tasks),
                 EventService(runtime.watches),
                 ToolService(runtime.registry, runtime.hosts, runtime.local_tools, no_servers),
                 ToolHostService(runtime.hosting),

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from agentd.errors import AlreadyExists, Conflict, NotFound, Reason, Unsupported
+from agentd.errors import AlreadyExists, Conflict, NotFound, Reason
 from agentd.services.checks import MIB
 from agentd.v1 import agent_pb2, budget_pb2
 from agentd.v1 import agent_service_pb2 as pb
@@ -191,9 +191,32 @@ async def test_the_largest_values_are_accepted(tmp_path: Path) -> None:
         assert len(created.agent.annotations) == 64
 
 
-async def test_a_protocol_that_is_not_built_is_not_accepted(tmp_path: Path) -> None:
-    async with house(tmp_path) as home, failing(Unsupported, Reason.NOT_IMPLEMENTED):
-        await home.agents.CreateAgent(creation(protocol=agent_pb2.PROTOCOL_LIFECYCLE), CALLER)
+async def test_an_agent_has_prompts_and_a_protocol(tmp_path: Path) -> None:
+    prompt = agent_pb2.PhasePrompt(purpose=agent_pb2.PURPOSE_PLANNING, text="Plan {{goal}}.")
+    route = agent_pb2.ModelRoute(model="demo", fallbacks=["scripted/demo"])
+    async with house(tmp_path) as home:
+        request = creation(
+            protocol=agent_pb2.PROTOCOL_LIFECYCLE,
+            phase_prompts=[prompt],
+            models=[route],
+            require_plan_approval=True,
+        )
+        created = (await home.agents.CreateAgent(request, CALLER)).agent
+        assert created.protocol == agent_pb2.PROTOCOL_LIFECYCLE
+        assert list(created.phase_prompts) == [prompt]
+        assert list(created.models[0].fallbacks) == ["scripted/demo"]
+        assert created.require_plan_approval
+        update = pb.UpdateAgentRequest(agent=agent_pb2.Agent(name=created.name))
+        update.update_mask.paths.append("models")
+        updated = (await home.agents.UpdateAgent(update, CALLER)).agent
+        assert (list(updated.models), updated.protocol) == ([], created.protocol)
+        for wrong, field in (
+            (agent_pb2.PhasePrompt(purpose=agent_pb2.PURPOSE_COMPACTION, text="x"), "purpose"),
+            (agent_pb2.PhasePrompt(purpose=agent_pb2.PURPOSE_PLANNING), "text"),
+            (agent_pb2.PhasePrompt(purpose=agent_pb2.PURPOSE_MEMORY, text="{{tools}}"), "text"),
+        ):
+            async with refused(f"agent.phase_prompts[0].{field}"):
+                await home.agents.CreateAgent(creation(phase_prompts=[wrong]), CALLER)
 
 
 async def test_bad_requests(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from agentd.agent.budget import Budget
 from agentd.agent.call import Call
 from agentd.agent.events import CancelOutcome, FailureReason, RunState, WaitReason
 from agentd.agent.hosting import Instruction, Invocation, InvocationKind, LeaseResult, LeaseStatus
-from agentd.agent.ids import Namespace
+from agentd.agent.ids import AgentId, Namespace
 from agentd.agent.message import ModelErrorKind, Purpose, StopReason
 from agentd.agent.permission import Decision, Grant, Rule
 from agentd.agent.run import Run
 from agentd.agent.spec import Agent, OnUnknown, ProtocolKind
 from agentd.agent.tool import CallErrorReason, CallState, EffectClass, Tool
+from agentd.protocol.lifecycle.forms import PHASES
 from agentd.runtime.sessions import SessionView
 from agentd.services import convert, convert_approval, convert_host, parse, parse_permission
 from agentd.tools.registry import Manifest
@@ -88,7 +89,8 @@ AGENTS = anything(
     namespace=st.just(HOME),
     models=st.dictionaries(st.sampled_from(Purpose), st.text(min_size=1, max_size=8), max_size=3),
     tools=st.lists(st.builds("{}/{}".format, IDS, IDS), max_size=3).map(tuple),
-    protocol=st.just(ProtocolKind.DIRECT),
+    fallbacks=st.just({}),
+    phase_prompts=st.dictionaries(st.sampled_from(PHASES), st.just("Do {{goal}}."), max_size=3),
     max_parallel_calls=st.integers(0, 256),
     permissions=st.lists(RULES, max_size=3).map(tuple),
     grants=st.lists(GRANTS, max_size=3).map(tuple),
@@ -101,6 +103,16 @@ AGENTS = anything(
 
 @given(AGENTS)
 def test_agents_come_back(agent: Agent) -> None:
+    assert parse.agent(convert.agent(agent), HOME) == agent
+
+
+def test_a_route_comes_back_with_its_fallbacks() -> None:
+    agent = Agent(
+        HOME,
+        AgentId("a"),
+        models={Purpose.EXECUTION: "p/m", Purpose.PLANNING: "p/n"},
+        fallbacks={Purpose.PLANNING: ("p/x", "p/y")},
+    )
     assert parse.agent(convert.agent(agent), HOME) == agent
 
 
@@ -213,7 +225,9 @@ def test_approvals(approval: Approval) -> None:
     shown = convert_approval.approval(approval)
     question, answer = approval.question, approval.answer
     assert parse_permission.approval_id(shown.name) == question.id
-    assert parse.call_name(shown.call) == (question.run, question.call)
+    assert shown.plan == question.plan
+    if not question.plan:
+        assert parse.call_name(shown.call) == (question.run, question.call)
     assert (shown.run, shown.agent) == (f"runs/{question.run}", f"agents/{question.agent}")
     assert (shown.state, shown.effect) == (answer.state.value, question.effect.value)
     assert shown.arguments_json == question.arguments_json

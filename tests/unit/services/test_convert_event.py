@@ -351,6 +351,7 @@ def check(payload: Any, field: FieldDescriptor, value: Any) -> None:
         "parent_run",
         "previous_run",
         "approval",
+        "task",
     ):
         assert shown.endswith(f"s/{value}")
     elif isinstance(value, int | str):

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from agentd.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, Reason
 from agentd.services.checks import MIB
+from agentd.v1 import agent_pb2, agent_service_pb2, run_pb2, task_pb2
 from agentd.v1 import event_service_pb2 as events
-from agentd.v1 import run_pb2
 from agentd.v1 import run_service_pb2 as pb
 from tests.unit.services.house import CALLER, STRANGER, House, failing, house, refused
 
@@ -72,6 +72,76 @@ async def test_a_name_is_taken_once(tmp_path: Path) -> None:
         await home.runs.CreateRun(creation(name="runs/r-1"), CALLER)
         async with failing(AlreadyExists, Reason.NAME_TAKEN):
             await home.runs.CreateRun(creation(name="runs/r-1"), CALLER)
+
+
+PLAN = [
+    {"id": f"t{number}", "objective": f"do {number}", "criterion": "done"} for number in range(3)
+]
+
+
+def planner(first: dict[str, Any]) -> dict[str, Any]:
+    """Return a script that plans three tasks, of which the first is answered so."""
+    answers = {
+        ("PLANNING", "submit_plan"): {"tasks": PLAN},
+        ("SIMULATION", "submit_verdict"): {"verdict": "PROCEED", "reason": "well"},
+        ("FEEDBACK", "submit_feedback"): {"choice": "ACCEPT", "reason": "well"},
+        ("MEMORY", "submit_memories"): {"episode": "it was"},
+        ("REFLECTION", "submit_reflection"): {"achieved": True, "answer": "all done"},
+    }
+    phases = [
+        {"purpose": purpose, "turns": [{"calls": [{"tool": tool, "arguments": value}]}]}
+        for (purpose, tool), value in answers.items()
+    ]
+    return {"conversations": [*phases, {"goal": "do 0", "turns": [first]}, {"turns": [DONE]}]}
+
+
+DONE: dict[str, Any] = {"text": "done", "repeat": 0}
+
+
+async def test_the_tasks_of_a_run(tmp_path: Path) -> None:
+    late = {**DONE, "delay_ms": 60_000}
+    async with house(tmp_path, planner(late)) as home:
+        agent = agent_pb2.Agent(name="agents/p", protocol=agent_pb2.PROTOCOL_LIFECYCLE)
+        await home.agents.CreateAgent(agent_service_pb2.CreateAgentRequest(agent=agent), CALLER)
+        answer = await home.runs.CreateRun(creation(name="runs/r-1", agent="agents/p"), CALLER)
+        request = events.WatchRequest(
+            filter=events.EventFilter(runs=[answer.run.name], kinds=["task_started"]),
+            after_revision=answer.revision,
+        )
+        async with home.watch(request) as stream:
+            await anext(stream)
+        page = await home.runs.ListTasks(
+            pb.ListTasksRequest(parent="runs/r-1", page_size=2), CALLER
+        )
+        rest = await home.runs.ListTasks(
+            pb.ListTasksRequest(parent="runs/r-1", page_size=2, page_token=page.next_page_token),
+            CALLER,
+        )
+        tasks = [*page.tasks, *rest.tasks]
+        assert [task.name for task in tasks] == [f"runs/r-1/tasks/t{n}" for n in range(3)]
+        assert (tasks[0].objective, tasks[0].criterion) == ("do 0", "done")
+        assert rest.next_page_token == ""
+        async with failing(Conflict, Reason.WRONG_TASK_STATE):
+            await home.runs.RetryTask(pb.RetryTaskRequest(name="runs/r-1/tasks/t0"), CALLER)
+        async with failing(NotFound, Reason.TASK_NOT_FOUND):
+            await home.runs.AbandonTask(pb.AbandonTaskRequest(name="runs/r-1/tasks/x"), CALLER)
+        await home.runs.AbandonTask(
+            pb.AbandonTaskRequest(name="runs/r-1/tasks/t0", reason="too slow"), CALLER
+        )
+        run = await ended(home, "runs/r-1")
+        found = await home.runs.ListTasks(pb.ListTasksRequest(parent="runs/r-1"), CALLER)
+    assert (run.state, run.output) == (run_pb2.RUN_STATE_SUCCEEDED, "all done")
+    assert [task.state for task in found.tasks] == [
+        task_pb2.TASK_STATE_ABANDONED,
+        task_pb2.TASK_STATE_SUCCEEDED,
+        task_pb2.TASK_STATE_SUCCEEDED,
+    ]
+    assert found.tasks[0].reason == "too slow"
+
+
+async def test_only_a_run_that_plans_can_be_simulated(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, refused("run.simulate_only"):
+        await home.runs.CreateRun(creation(simulate_only=True), CALLER)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ export * from "./agentd/v1/call_pb.js";
 export * from "./agentd/v1/error_reason_pb.js";
 export * from "./agentd/v1/event_pb.js";
 export * from "./agentd/v1/event_service_pb.js";
+export * from "./agentd/v1/lifecycle_pb.js";
 export * from "./agentd/v1/memory_pb.js";
 export * from "./agentd/v1/memory_service_pb.js";
 export * from "./agentd/v1/permission_pb.js";

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/agent.proto.
  */
 export const file_agentd_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvYWdlbnQucHJvdG8SCWFnZW50ZC52MSLRBAoFQWdlbnQSDAoEbmFtZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIUCgxkaXNwbGF5X25hbWUYAyABKAkSFAoMaW5zdHJ1Y3Rpb25zGAQgASgJEiUKBm1vZGVscxgFIAMoCzIVLmFnZW50ZC52MS5Nb2RlbFJvdXRlEg0KBXRvb2xzGAYgAygJEiEKBmJ1ZGdldBgHIAEoCzIRLmFnZW50ZC52MS5CdWRnZXQSJQoIcHJvdG9jb2wYCCABKA4yEy5hZ2VudGQudjEuUHJvdG9jb2wSKAoKb25fdW5rbm93bhgJIAEoDjIULmFnZW50ZC52MS5PblVua25vd24SGgoSbWF4X3BhcmFsbGVsX2NhbGxzGAogASgFEjYKC2Fubm90YXRpb25zGAsgAygLMiEuYWdlbnRkLnYxLkFnZW50LkFubm90YXRpb25zRW50cnkSLwoLY3JlYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGA4gASgJEi4KC3Blcm1pc3Npb25zGA8gAygLMhkuYWdlbnRkLnYxLlBlcm1pc3Npb25SdWxlEioKBmdyYW50cxgQIAMoCzIaLmFnZW50ZC52MS5QZXJtaXNzaW9uR3JhbnQaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkAKCk1vZGVsUm91dGUSIwoHcHVycG9zZRgBIAEoDjISLmFnZW50ZC52MS5QdXJwb3NlEg0KBW1vZGVsGAIgASgJKsEBCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIUChBQVVJQT1NFX1BMQU5OSU5HEAESFgoSUFVSUE9TRV9TSU1VTEFUSU9OEAISFQoRUFVSUE9TRV9FWEVDVVRJT04QAxIUChBQVVJQT1NFX0ZFRURCQUNLEAQSEgoOUFVSUE9TRV9NRU1PUlkQBRIWChJQVVJQT1NFX1JFRkxFQ1RJT04QBhIWChJQVVJQT1NFX0NPTVBBQ1RJT04QBypRCghQcm90b2NvbBIYChRQUk9UT0NPTF9VTlNQRUNJRklFRBAAEhMKD1BST1RPQ09MX0RJUkVDVBABEhYKElBST1RPQ09MX0xJRkVDWUNMRRACKlYKCU9uVW5rbm93bhIaChZPTl9VTktOT1dOX1VOU1BFQ0lGSUVEEAASEgoOT05fVU5LTk9XTl9BU0sQARIZChVPTl9VTktOT1dOX1RFTExfTU9ERUwQAkJICg1kZXYuYWdlbnRkLnYxUAFaNWdpdGh1Yi5jb20vYWdlbnRkL2FnZW50ZC9jbGllbnRzL2dvL2FnZW50ZHYxO2FnZW50ZHYxYgZwcm90bzM", [file_agentd_v1_budget, file_agentd_v1_permission, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvYWdlbnQucHJvdG8SCWFnZW50ZC52MSKfBQoFQWdlbnQSDAoEbmFtZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIUCgxkaXNwbGF5X25hbWUYAyABKAkSFAoMaW5zdHJ1Y3Rpb25zGAQgASgJEiUKBm1vZGVscxgFIAMoCzIVLmFnZW50ZC52MS5Nb2RlbFJvdXRlEg0KBXRvb2xzGAYgAygJEiEKBmJ1ZGdldBgHIAEoCzIRLmFnZW50ZC52MS5CdWRnZXQSJQoIcHJvdG9jb2wYCCABKA4yEy5hZ2VudGQudjEuUHJvdG9jb2wSKAoKb25fdW5rbm93bhgJIAEoDjIULmFnZW50ZC52MS5PblVua25vd24SGgoSbWF4X3BhcmFsbGVsX2NhbGxzGAogASgFEjYKC2Fubm90YXRpb25zGAsgAygLMiEuYWdlbnRkLnYxLkFnZW50LkFubm90YXRpb25zRW50cnkSLwoLY3JlYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGA4gASgJEi4KC3Blcm1pc3Npb25zGA8gAygLMhkuYWdlbnRkLnYxLlBlcm1pc3Npb25SdWxlEioKBmdyYW50cxgQIAMoCzIaLmFnZW50ZC52MS5QZXJtaXNzaW9uR3JhbnQSHQoVcmVxdWlyZV9wbGFuX2FwcHJvdmFsGBQgASgIEi0KDXBoYXNlX3Byb21wdHMYFSADKAsyFi5hZ2VudGQudjEuUGhhc2VQcm9tcHQaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlMKCk1vZGVsUm91dGUSIwoHcHVycG9zZRgBIAEoDjISLmFnZW50ZC52MS5QdXJwb3NlEg0KBW1vZGVsGAIgASgJEhEKCWZhbGxiYWNrcxgDIAMoCSJACgtQaGFzZVByb21wdBIjCgdwdXJwb3NlGAEgASgOMhIuYWdlbnRkLnYxLlB1cnBvc2USDAoEdGV4dBgCIAEoCSrBAQoHUHVycG9zZRIXChNQVVJQT1NFX1VOU1BFQ0lGSUVEEAASFAoQUFVSUE9TRV9QTEFOTklORxABEhYKElBVUlBPU0VfU0lNVUxBVElPThACEhUKEVBVUlBPU0VfRVhFQ1VUSU9OEAMSFAoQUFVSUE9TRV9GRUVEQkFDSxAEEhIKDlBVUlBPU0VfTUVNT1JZEAUSFgoSUFVSUE9TRV9SRUZMRUNUSU9OEAYSFgoSUFVSUE9TRV9DT01QQUNUSU9OEAcqUQoIUHJvdG9jb2wSGAoUUFJPVE9DT0xfVU5TUEVDSUZJRUQQABITCg9QUk9UT0NPTF9ESVJFQ1QQARIWChJQUk9UT0NPTF9MSUZFQ1lDTEUQAipWCglPblVua25vd24SGgoWT05fVU5LTk9XTl9VTlNQRUNJRklFRBAAEhIKDk9OX1VOS05PV05fQVNLEAESGQoVT05fVU5LTk9XTl9URUxMX01PREVMEAJCSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_agentd_v1_budget, file_agentd_v1_permission, file_google_protobuf_timestamp]);
 
 /**
  * A named specification of how to pursue a goal. Each update makes a new revision; a run keeps the
@@ -142,6 +142,20 @@ export type Agent = Message<"agentd.v1.Agent"> & {
    * @generated from field: repeated agentd.v1.PermissionGrant grants = 16;
    */
   grants: PermissionGrant[];
+
+  /**
+   * Whether a person has to approve the plan of each run of the protocol LIFECYCLE.
+   *
+   * @generated from field: bool require_plan_approval = 20;
+   */
+  requirePlanApproval: boolean;
+
+  /**
+   * Prompts of its own for phases of the protocol LIFECYCLE, at most one for each.
+   *
+   * @generated from field: repeated agentd.v1.PhasePrompt phase_prompts = 21;
+   */
+  phasePrompts: PhasePrompt[];
 };
 
 /**
@@ -171,6 +185,13 @@ export type ModelRoute = Message<"agentd.v1.ModelRoute"> & {
    * @generated from field: string model = 2;
    */
   model: string;
+
+  /**
+   * The models that take over, in this order, while those before them stay down. At most 8.
+   *
+   * @generated from field: repeated string fallbacks = 3;
+   */
+  fallbacks: string[];
 };
 
 /**
@@ -179,6 +200,36 @@ export type ModelRoute = Message<"agentd.v1.ModelRoute"> & {
  */
 export const ModelRouteSchema: GenMessage<ModelRoute> = /*@__PURE__*/
   messageDesc(file_agentd_v1_agent, 1);
+
+/**
+ * What a model is asked in a phase, in place of the daemon's own prompt.
+ *
+ * @generated from message agentd.v1.PhasePrompt
+ */
+export type PhasePrompt = Message<"agentd.v1.PhasePrompt"> & {
+  /**
+   * The phase: any purpose but COMPACTION.
+   *
+   * @generated from field: agentd.v1.Purpose purpose = 1;
+   */
+  purpose: Purpose;
+
+  /**
+   * The prompt, at most 64 KiB. Names between double braces, such as `{{goal}}`, are replaced by
+   * what they stand for in the daemon's prompt of the phase. A section that holds nothing but an
+   * empty one is left out with its heading.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message agentd.v1.PhasePrompt.
+ * Use `create(PhasePromptSchema)` to create a new message.
+ */
+export const PhasePromptSchema: GenMessage<PhasePrompt> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_agent, 2);
 
 /**
  * What a model is asked for. The list may grow.

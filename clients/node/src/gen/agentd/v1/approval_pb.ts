@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/approval.proto.
  */
 export const file_agentd_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChhhZ2VudGQvdjEvYXBwcm92YWwucHJvdG8SCWFnZW50ZC52MSKWBAoIQXBwcm92YWwSDAoEbmFtZRgBIAEoCRIMCgRjYWxsGAIgASgJEicKBXN0YXRlGAMgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU3RhdGUSDAoEdG9vbBgEIAEoCRIWCg5hcmd1bWVudHNfanNvbhgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgIIAEoCRILCgNydW4YCSABKAkSDQoFbmVlZHMYCiADKAkSDAoEbmVlZBgLIAEoCRIMCgRydWxlGAwgASgJEhgKEGFyZ3VtZW50c19zaGEyNTYYDSABKAkSFwoPYWZ0ZXJfdW50cnVzdGVkGA4gASgIEhUKDWFmdGVyX3ByaXZhdGUYDyABKAgSGAoQdG9vbF9kZXNjcmlwdGlvbhgQIAEoCRImCgZlZmZlY3QYESABKA4yFi5hZ2VudGQudjEuRWZmZWN0Q2xhc3MSHQoVZWRpdGVkX2FyZ3VtZW50c19qc29uGBIgASgJEicKBXNjb3BlGBMgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU2NvcGUSEgoKZGVjaWRlZF9ieRgUIAEoCRINCgVhZ2VudBgVIAEoCSqgAQoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIaChZBUFBST1ZBTF9TVEFURV9BTExPV0VEEAISGQoVQVBQUk9WQUxfU1RBVEVfREVOSUVEEAMSHAoYQVBQUk9WQUxfU1RBVEVfQ0FOQ0VMTEVEEAQqegoNQXBwcm92YWxTY29wZRIeChpBUFBST1ZBTF9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0FQUFJPVkFMX1NDT1BFX09OQ0UQARIWChJBUFBST1ZBTF9TQ09QRV9SVU4QAhIYChRBUFBST1ZBTF9TQ09QRV9BR0VOVBADQkgKDWRldi5hZ2VudGQudjFQAVo1Z2l0aHViLmNvbS9hZ2VudGQvYWdlbnRkL2NsaWVudHMvZ28vYWdlbnRkdjE7YWdlbnRkdjFiBnByb3RvMw", [file_agentd_v1_tool, file_google_protobuf_timestamp]);
+  fileDesc("ChhhZ2VudGQvdjEvYXBwcm92YWwucHJvdG8SCWFnZW50ZC52MSKkBAoIQXBwcm92YWwSDAoEbmFtZRgBIAEoCRIMCgRjYWxsGAIgASgJEicKBXN0YXRlGAMgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU3RhdGUSDAoEdG9vbBgEIAEoCRIWCg5hcmd1bWVudHNfanNvbhgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgIIAEoCRILCgNydW4YCSABKAkSDQoFbmVlZHMYCiADKAkSDAoEbmVlZBgLIAEoCRIMCgRydWxlGAwgASgJEhgKEGFyZ3VtZW50c19zaGEyNTYYDSABKAkSFwoPYWZ0ZXJfdW50cnVzdGVkGA4gASgIEhUKDWFmdGVyX3ByaXZhdGUYDyABKAgSGAoQdG9vbF9kZXNjcmlwdGlvbhgQIAEoCRImCgZlZmZlY3QYESABKA4yFi5hZ2VudGQudjEuRWZmZWN0Q2xhc3MSHQoVZWRpdGVkX2FyZ3VtZW50c19qc29uGBIgASgJEicKBXNjb3BlGBMgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU2NvcGUSEgoKZGVjaWRlZF9ieRgUIAEoCRINCgVhZ2VudBgVIAEoCRIMCgRwbGFuGB4gASgFKqABCg1BcHByb3ZhbFN0YXRlEh4KGkFQUFJPVkFMX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWQVBQUk9WQUxfU1RBVEVfUEVORElORxABEhoKFkFQUFJPVkFMX1NUQVRFX0FMTE9XRUQQAhIZChVBUFBST1ZBTF9TVEFURV9ERU5JRUQQAxIcChhBUFBST1ZBTF9TVEFURV9DQU5DRUxMRUQQBCp6Cg1BcHByb3ZhbFNjb3BlEh4KGkFQUFJPVkFMX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTQVBQUk9WQUxfU0NPUEVfT05DRRABEhYKEkFQUFJPVkFMX1NDT1BFX1JVThACEhgKFEFQUFJPVkFMX1NDT1BFX0FHRU5UEANCSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_agentd_v1_tool, file_google_protobuf_timestamp]);
 
 /**
  * A stored question: may this call be executed? It waits, survives restarts, and never turns into
@@ -33,7 +33,7 @@ export type Approval = Message<"agentd.v1.Approval"> & {
   name: string;
 
   /**
-   * The call, `runs/{run}/calls/{call}`.
+   * The call, `runs/{run}/calls/{call}`. Empty when a plan is asked about.
    *
    * @generated from field: string call = 2;
    */
@@ -174,6 +174,14 @@ export type Approval = Message<"agentd.v1.Approval"> & {
    * @generated from field: string agent = 21;
    */
   agent: string;
+
+  /**
+   * The number of the run's plan that is asked about; `arguments_json` is then the plan with what was
+   * predicted of it. 0 when a call is asked about.
+   *
+   * @generated from field: int32 plan = 30;
+   */
+  plan: number;
 };
 
 /**

@@ -12,6 +12,8 @@ import type { Budget, Usage } from "./budget_pb.js";
 import { file_agentd_v1_budget } from "./budget_pb.js";
 import type { CallError, CallErrorReason, CallEvidence, CallState } from "./call_pb.js";
 import { file_agentd_v1_call } from "./call_pb.js";
+import type { MemoriesKept, MemoriesRecalled, ModelRerouted, PhaseAnswered, PhaseEnded, PhaseStarted, PlanAdopted, PlanApprovalDecided, PlanApprovalRequested, TaskEnded, TaskRetried, TaskSkipped, TaskStarted, TaskStopping } from "./lifecycle_pb.js";
+import { file_agentd_v1_lifecycle } from "./lifecycle_pb.js";
 import type { PermissionLayer, Verdict } from "./permission_pb.js";
 import { file_agentd_v1_permission } from "./permission_pb.js";
 import type { CancelEntry, RunFailure, RunState, WaitReason } from "./run_pb.js";
@@ -26,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSLoCAoFRXZlbnQSEAoIcmV2aXNpb24YASABKAMSCwoDcnVuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgDEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKC3J1bl9jcmVhdGVkGAogASgLMhUuYWdlbnRkLnYxLlJ1bkNyZWF0ZWRIABIsCgtydW5fc3RhcnRlZBgLIAEoCzIVLmFnZW50ZC52MS5SdW5TdGFydGVkSAASLAoLcnVuX3dhaXRpbmcYDCABKAsyFS5hZ2VudGQudjEuUnVuV2FpdGluZ0gAEioKCnJ1bl9wYXVzZWQYDSABKAsyFC5hZ2VudGQudjEuUnVuUGF1c2VkSAASLAoLcnVuX3Jlc3VtZWQYDiABKAsyFS5hZ2VudGQudjEuUnVuUmVzdW1lZEgAEjIKDnJ1bl9jYW5jZWxsaW5nGA8gASgLMhguYWdlbnRkLnYxLlJ1bkNhbmNlbGxpbmdIABIoCglydW5fZW5kZWQYECABKAsyEy5hZ2VudGQudjEuUnVuRW5kZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgRIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASNAoPbW9kZWxfcmVxdWVzdGVkGBQgASgLMhkuYWdlbnRkLnYxLk1vZGVsUmVxdWVzdGVkSAASMAoNbW9kZWxfcmVwbGllZBgVIAEoCzIXLmFnZW50ZC52MS5Nb2RlbFJlcGxpZWRIABIuCgxtb2RlbF9mYWlsZWQYFiABKAsyFi5hZ2VudGQudjEuTW9kZWxGYWlsZWRIABIqCgptb2RlbF9sb3N0GBcgASgLMhQuYWdlbnRkLnYxLk1vZGVsTG9zdEgAEiwKC2NhbGxfbGVhc2VkGB4gASgLMhUuYWdlbnRkLnYxLkNhbGxMZWFzZWRIABIoCgljYWxsX2xvc3QYHyABKAsyEy5hZ2VudGQudjEuQ2FsbExvc3RIABIuCgxjYWxsX3Vua25vd24YICABKAsyFi5hZ2VudGQudjEuQ2FsbFVua25vd25IABIqCgpjYWxsX2VuZGVkGCEgASgLMhQuYWdlbnRkLnYxLkNhbGxFbmRlZEgAEi4KDGNhbGxfcmV0cmllZBgiIAEoCzIWLmFnZW50ZC52MS5DYWxsUmV0cmllZEgAEjkKEmNhbGxfZXZpZGVuY2Vfa2VwdBgjIAEoCzIbLmFnZW50ZC52MS5DYWxsRXZpZGVuY2VLZXB0SAASLAoLY2FsbF9wcm9iZWQYJCABKAsyFS5hZ2VudGQudjEuQ2FsbFByb2JlZEgAEjoKEmFwcHJvdmFsX3JlcXVlc3RlZBgoIAEoCzIcLmFnZW50ZC52MS5BcHByb3ZhbFJlcXVlc3RlZEgAEjYKEGFwcHJvdmFsX2RlY2lkZWQYKSABKAsyGi5hZ2VudGQudjEuQXBwcm92YWxEZWNpZGVkSABCCQoHcGF5bG9hZCKJAQoKUnVuQ3JlYXRlZBINCgVhZ2VudBgBIAEoCRIWCg5hZ2VudF9yZXZpc2lvbhgCIAEoAxIPCgdzZXNzaW9uGAMgASgJEgwKBGdvYWwYBCABKAkSIQoGYnVkZ2V0GAUgASgLMhEuYWdlbnRkLnYxLkJ1ZGdldBISCgpwYXJlbnRfcnVuGAYgASgJIpABCgpSdW5TdGFydGVkEg0KBW1vZGVsGAEgASgJEg0KBXRvb2xzGAIgAygJEhQKDHByZXZpb3VzX3J1bhgDIAEoCRIqCgZsYXllcnMYBCADKAsyGi5hZ2VudGQudjEuUGVybWlzc2lvbkxheWVyEhEKCXVudHJ1c3RlZBgFIAEoCBIPCgdwcml2YXRlGAYgASgIIkMKClJ1bldhaXRpbmcSJQoGcmVhc29uGAEgASgOMhUuYWdlbnRkLnYxLldhaXRSZWFzb24SDgoGZGV0YWlsGAIgASgJIgsKCVJ1blBhdXNlZCIMCgpSdW5SZXN1bWVkInEKDVJ1bkNhbmNlbGxpbmcSDgoGcmVhc29uGAEgASgJEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJAoHb3V0Y29tZRgDIAEoDjITLmFnZW50ZC52MS5SdW5TdGF0ZSK3AQoIUnVuRW5kZWQSIgoFc3RhdGUYASABKA4yEy5hZ2VudGQudjEuUnVuU3RhdGUSDgoGb3V0cHV0GAIgASgJEiYKB2ZhaWx1cmUYAyABKAsyFS5hZ2VudGQudjEuUnVuRmFpbHVyZRIfCgV1c2FnZRgEIAEoCzIQLmFnZW50ZC52MS5Vc2FnZRIuCg5jYW5jZWxfZW50cmllcxgFIAMoCzIWLmFnZW50ZC52MS5DYW5jZWxFbnRyeSIdCg1NZXNzYWdlUG9zdGVkEgwKBHRleHQYASABKAkijwEKDk1vZGVsUmVxdWVzdGVkEgwKBHR1cm4YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRINCgVtb2RlbBgDIAEoCRIXCg9yZXNlcnZlZF90b2tlbnMYBCABKAMSGQoRbWF4X291dHB1dF90b2tlbnMYBSABKAMSGwoTcmVzZXJ2ZWRfY29zdF9uYW5vcxgGIAEoAyKvAQoMTW9kZWxSZXBsaWVkEgwKBHR1cm4YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRIMCgR0ZXh0GAMgASgJEiUKBWNhbGxzGAQgAygLMhYuYWdlbnRkLnYxLkNhbGxSZXF1ZXN0EioKC3N0b3BfcmVhc29uGAUgASgOMhUuYWdlbnRkLnYxLlN0b3BSZWFzb24SHwoFdXNhZ2UYBiABKAsyEC5hZ2VudGQudjEuVXNhZ2UiZgoLQ2FsbFJlcXVlc3QSDAoEY2FsbBgBIAEoCRIMCgR0b29sGAIgASgJEhYKDmFyZ3VtZW50c19qc29uGAMgASgJEiMKB3ZlcmRpY3QYBCABKAsyEi5hZ2VudGQudjEuVmVyZGljdCLLAQoLTW9kZWxGYWlsZWQSDAoEdHVybhgBIAEoAxIPCgdhdHRlbXB0GAIgASgFEicKBGtpbmQYAyABKA4yGS5hZ2VudGQudjEuTW9kZWxFcnJvcktpbmQSDwoHbWVzc2FnZRgEIAEoCRISCgp3aWxsX3JldHJ5GAUgASgIEi4KC3JldHJ5X2RlbGF5GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh8KBXVzYWdlGAcgASgLMhAuYWdlbnRkLnYxLlVzYWdlIjoKCU1vZGVsTG9zdBIMCgR0dXJuGAEgASgDEg8KB2F0dGVtcHQYAiABKAUSDgoGcmVhc29uGAMgASgJIm8KCkNhbGxMZWFzZWQSDAoEY2FsbBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEgwKBGhvc3QYAyABKAkSDAoEdG9vbBgEIAEoCRImCgZlZmZlY3QYBSABKA4yFi5hZ2VudGQudjEuRWZmZWN0Q2xhc3MiVQoIQ2FsbExvc3QSDAoEY2FsbBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEioKBnJlYXNvbhgDIAEoDjIaLmFnZW50ZC52MS5DYWxsRXJyb3JSZWFzb24iaQoLQ2FsbFVua25vd24SDAoEY2FsbBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEioKBnJlYXNvbhgDIAEoDjIaLmFnZW50ZC52MS5DYWxsRXJyb3JSZWFzb24SDwoHbWVzc2FnZRgEIAEoCSKdAQoJQ2FsbEVuZGVkEgwKBGNhbGwYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIjCgVzdGF0ZRgDIAEoDjIULmFnZW50ZC52MS5DYWxsU3RhdGUSEwoLcmVzdWx0X2pzb24YBCABKAkSIwoFZXJyb3IYBSABKAsyFC5hZ2VudGQudjEuQ2FsbEVycm9yEhIKCnJlc29sdXRpb24YBiABKAkiKwoLQ2FsbFJldHJpZWQSDAoEY2FsbBgBIAEoCRIOCgZyZWFzb24YAiABKAkiSwoQQ2FsbEV2aWRlbmNlS2VwdBIMCgRjYWxsGAEgASgJEikKCGV2aWRlbmNlGAIgASgLMhcuYWdlbnRkLnYxLkNhbGxFdmlkZW5jZSI5CgpDYWxsUHJvYmVkEgwKBGNhbGwYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIMCgRob3N0GAMgASgJIk0KEUFwcHJvdmFsUmVxdWVzdGVkEhAKCGFwcHJvdmFsGAEgASgJEgwKBGNhbGwYAiABKAkSGAoQYXJndW1lbnRzX3NoYTI1NhgDIAEoCSLJAQoPQXBwcm92YWxEZWNpZGVkEhAKCGFwcHJvdmFsGAEgASgJEgwKBGNhbGwYAiABKAkSKgoIZGVjaXNpb24YAyABKA4yGC5hZ2VudGQudjEuQXBwcm92YWxTdGF0ZRIOCgZyZWFzb24YBCABKAkSJwoFc2NvcGUYBSABKA4yGC5hZ2VudGQudjEuQXBwcm92YWxTY29wZRIdChVlZGl0ZWRfYXJndW1lbnRzX2pzb24YBiABKAkSEgoKZGVjaWRlZF9ieRgHIAEoCSKmAQoFRGVsdGESCwoDcnVuGAEgASgJEg4KBHR1cm4YAiABKANIABIOCgRjYWxsGAMgASgJSAASDwoHYXR0ZW1wdBgEIAEoBRINCgVpbmRleBgFIAEoAxIOCgR0ZXh0GAYgASgJSAESKwoIcHJvZ3Jlc3MYByABKAsyFy5hZ2VudGQudjEuQ2FsbFByb2dyZXNzSAFCCAoGc291cmNlQgkKB3BheWxvYWQiMQoMQ2FsbFByb2dyZXNzEg8KB21lc3NhZ2UYASABKAkSEAoIZnJhY3Rpb24YAiABKAEqkgEKClN0b3BSZWFzb24SGwoXU1RPUF9SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9QX1JFQVNPTl9FTkRfVFVSThABEhgKFFNUT1BfUkVBU09OX1RPT0xfVVNFEAISGgoWU1RPUF9SRUFTT05fTUFYX1RPS0VOUxADEhcKE1NUT1BfUkVBU09OX1JFRlVTQUwQBCqmAgoOTW9kZWxFcnJvcktpbmQSIAocTU9ERUxfRVJST1JfS0lORF9VTlNQRUNJRklFRBAAEiEKHU1PREVMX0VSUk9SX0tJTkRfUkFURV9MSU1JVEVEEAESHwobTU9ERUxfRVJST1JfS0lORF9PVkVSTE9BREVEEAISHgoaTU9ERUxfRVJST1JfS0lORF9UUkFOU0lFTlQQAxIjCh9NT0RFTF9FUlJPUl9LSU5EX0FVVEhFTlRJQ0FUSU9OEAQSJAogTU9ERUxfRVJST1JfS0lORF9JTlZBTElEX1JFUVVFU1QQBRIlCiFNT0RFTF9FUlJPUl9LSU5EX0NPTlRFWFRfRVhDRUVERUQQBhIcChhNT0RFTF9FUlJPUl9LSU5EX1JFRlVTRUQQB0JICg1kZXYuYWdlbnRkLnYxUAFaNWdpdGh1Yi5jb20vYWdlbnRkL2FnZW50ZC9jbGllbnRzL2dvL2FnZW50ZHYxO2FnZW50ZHYxYgZwcm90bzM", [file_agentd_v1_approval, file_agentd_v1_budget, file_agentd_v1_call, file_agentd_v1_permission, file_agentd_v1_run, file_agentd_v1_tool, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSLADgoFRXZlbnQSEAoIcmV2aXNpb24YASABKAMSCwoDcnVuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgDEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKC3J1bl9jcmVhdGVkGAogASgLMhUuYWdlbnRkLnYxLlJ1bkNyZWF0ZWRIABIsCgtydW5fc3RhcnRlZBgLIAEoCzIVLmFnZW50ZC52MS5SdW5TdGFydGVkSAASLAoLcnVuX3dhaXRpbmcYDCABKAsyFS5hZ2VudGQudjEuUnVuV2FpdGluZ0gAEioKCnJ1bl9wYXVzZWQYDSABKAsyFC5hZ2VudGQudjEuUnVuUGF1c2VkSAASLAoLcnVuX3Jlc3VtZWQYDiABKAsyFS5hZ2VudGQudjEuUnVuUmVzdW1lZEgAEjIKDnJ1bl9jYW5jZWxsaW5nGA8gASgLMhguYWdlbnRkLnYxLlJ1bkNhbmNlbGxpbmdIABIoCglydW5fZW5kZWQYECABKAsyEy5hZ2VudGQudjEuUnVuRW5kZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgRIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASNAoPbW9kZWxfcmVxdWVzdGVkGBQgASgLMhkuYWdlbnRkLnYxLk1vZGVsUmVxdWVzdGVkSAASMAoNbW9kZWxfcmVwbGllZBgVIAEoCzIXLmFnZW50ZC52MS5Nb2RlbFJlcGxpZWRIABIuCgxtb2RlbF9mYWlsZWQYFiABKAsyFi5hZ2VudGQudjEuTW9kZWxGYWlsZWRIABIqCgptb2RlbF9sb3N0GBcgASgLMhQuYWdlbnRkLnYxLk1vZGVsTG9zdEgAEiwKC2NhbGxfbGVhc2VkGB4gASgLMhUuYWdlbnRkLnYxLkNhbGxMZWFzZWRIABIoCgljYWxsX2xvc3QYHyABKAsyEy5hZ2VudGQudjEuQ2FsbExvc3RIABIuCgxjYWxsX3Vua25vd24YICABKAsyFi5hZ2VudGQudjEuQ2FsbFVua25vd25IABIqCgpjYWxsX2VuZGVkGCEgASgLMhQuYWdlbnRkLnYxLkNhbGxFbmRlZEgAEi4KDGNhbGxfcmV0cmllZBgiIAEoCzIWLmFnZW50ZC52MS5DYWxsUmV0cmllZEgAEjkKEmNhbGxfZXZpZGVuY2Vfa2VwdBgjIAEoCzIbLmFnZW50ZC52MS5DYWxsRXZpZGVuY2VLZXB0SAASLAoLY2FsbF9wcm9iZWQYJCABKAsyFS5hZ2VudGQudjEuQ2FsbFByb2JlZEgAEjoKEmFwcHJvdmFsX3JlcXVlc3RlZBgoIAEoCzIcLmFnZW50ZC52MS5BcHByb3ZhbFJlcXVlc3RlZEgAEjYKEGFwcHJvdmFsX2RlY2lkZWQYKSABKAsyGi5hZ2VudGQudjEuQXBwcm92YWxEZWNpZGVkSAASMAoNcGhhc2Vfc3RhcnRlZBg8IAEoCzIXLmFnZW50ZC52MS5QaGFzZVN0YXJ0ZWRIABIsCgtwaGFzZV9lbmRlZBg9IAEoCzIVLmFnZW50ZC52MS5QaGFzZUVuZGVkSAASMgoOcGhhc2VfYW5zd2VyZWQYPiABKAsyGC5hZ2VudGQudjEuUGhhc2VBbnN3ZXJlZEgAEi4KDHBsYW5fYWRvcHRlZBg/IAEoCzIWLmFnZW50ZC52MS5QbGFuQWRvcHRlZEgAEi4KDHRhc2tfc3RhcnRlZBhAIAEoCzIWLmFnZW50ZC52MS5UYXNrU3RhcnRlZEgAEioKCnRhc2tfZW5kZWQYQSABKAsyFC5hZ2VudGQudjEuVGFza0VuZGVkSAASLgoMdGFza19yZXRyaWVkGEIgASgLMhYuYWdlbnRkLnYxLlRhc2tSZXRyaWVkSAASLgoMdGFza19za2lwcGVkGEMgASgLMhYuYWdlbnRkLnYxLlRhc2tTa2lwcGVkSAASMAoNdGFza19zdG9wcGluZxhEIAEoCzIXLmFnZW50ZC52MS5UYXNrU3RvcHBpbmdIABI4ChFtZW1vcmllc19yZWNhbGxlZBhFIAEoCzIbLmFnZW50ZC52MS5NZW1vcmllc1JlY2FsbGVkSAASMAoNbWVtb3JpZXNfa2VwdBhGIAEoCzIXLmFnZW50ZC52MS5NZW1vcmllc0tlcHRIABIyCg5tb2RlbF9yZXJvdXRlZBhHIAEoCzIYLmFnZW50ZC52MS5Nb2RlbFJlcm91dGVkSAASQwoXcGxhbl9hcHByb3ZhbF9yZXF1ZXN0ZWQYSCABKAsyIC5hZ2VudGQudjEuUGxhbkFwcHJvdmFsUmVxdWVzdGVkSAASPwoVcGxhbl9hcHByb3ZhbF9kZWNpZGVkGEkgASgLMh4uYWdlbnRkLnYxLlBsYW5BcHByb3ZhbERlY2lkZWRIAEIJCgdwYXlsb2FkIokBCgpSdW5DcmVhdGVkEg0KBWFnZW50GAEgASgJEhYKDmFnZW50X3JldmlzaW9uGAIgASgDEg8KB3Nlc3Npb24YAyABKAkSDAoEZ29hbBgEIAEoCRIhCgZidWRnZXQYBSABKAsyES5hZ2VudGQudjEuQnVkZ2V0EhIKCnBhcmVudF9ydW4YBiABKAkikAEKClJ1blN0YXJ0ZWQSDQoFbW9kZWwYASABKAkSDQoFdG9vbHMYAiADKAkSFAoMcHJldmlvdXNfcnVuGAMgASgJEioKBmxheWVycxgEIAMoCzIaLmFnZW50ZC52MS5QZXJtaXNzaW9uTGF5ZXISEQoJdW50cnVzdGVkGAUgASgIEg8KB3ByaXZhdGUYBiABKAgiQwoKUnVuV2FpdGluZxIlCgZyZWFzb24YASABKA4yFS5hZ2VudGQudjEuV2FpdFJlYXNvbhIOCgZkZXRhaWwYAiABKAkiGwoJUnVuUGF1c2VkEg4KBnJlYXNvbhgBIAEoCSIMCgpSdW5SZXN1bWVkInEKDVJ1bkNhbmNlbGxpbmcSDgoGcmVhc29uGAEgASgJEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJAoHb3V0Y29tZRgDIAEoDjITLmFnZW50ZC52MS5SdW5TdGF0ZSK3AQoIUnVuRW5kZWQSIgoFc3RhdGUYASABKA4yEy5hZ2VudGQudjEuUnVuU3RhdGUSDgoGb3V0cHV0GAIgASgJEiYKB2ZhaWx1cmUYAyABKAsyFS5hZ2VudGQudjEuUnVuRmFpbHVyZRIfCgV1c2FnZRgEIAEoCzIQLmFnZW50ZC52MS5Vc2FnZRIuCg5jYW5jZWxfZW50cmllcxgFIAMoCzIWLmFnZW50ZC52MS5DYW5jZWxFbnRyeSIdCg1NZXNzYWdlUG9zdGVkEgwKBHRleHQYASABKAkinwEKDk1vZGVsUmVxdWVzdGVkEgwKBHR1cm4YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRINCgVtb2RlbBgDIAEoCRIXCg9yZXNlcnZlZF90b2tlbnMYBCABKAMSGQoRbWF4X291dHB1dF90b2tlbnMYBSABKAMSGwoTcmVzZXJ2ZWRfY29zdF9uYW5vcxgGIAEoAxIOCgZ0aHJlYWQYFCABKAkirwEKDE1vZGVsUmVwbGllZBIMCgR0dXJuGAEgASgDEg8KB2F0dGVtcHQYAiABKAUSDAoEdGV4dBgDIAEoCRIlCgVjYWxscxgEIAMoCzIWLmFnZW50ZC52MS5DYWxsUmVxdWVzdBIqCgtzdG9wX3JlYXNvbhgFIAEoDjIVLmFnZW50ZC52MS5TdG9wUmVhc29uEh8KBXVzYWdlGAYgASgLMhAuYWdlbnRkLnYxLlVzYWdlIokBCgtDYWxsUmVxdWVzdBIMCgRjYWxsGAEgASgJEgwKBHRvb2wYAiABKAkSFgoOYXJndW1lbnRzX2pzb24YAyABKAkSIwoHdmVyZGljdBgEIAEoCzISLmFnZW50ZC52MS5WZXJkaWN0EhAKCHNpbXVsYXRlGBQgASgIEg8KB2RlcGFydHMYFSABKAkiywEKC01vZGVsRmFpbGVkEgwKBHR1cm4YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRInCgRraW5kGAMgASgOMhkuYWdlbnRkLnYxLk1vZGVsRXJyb3JLaW5kEg8KB21lc3NhZ2UYBCABKAkSEgoKd2lsbF9yZXRyeRgFIAEoCBIuCgtyZXRyeV9kZWxheRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIfCgV1c2FnZRgHIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSI6CglNb2RlbExvc3QSDAoEdHVybhgBIAEoAxIPCgdhdHRlbXB0GAIgASgFEg4KBnJlYXNvbhgDIAEoCSJvCgpDYWxsTGVhc2VkEgwKBGNhbGwYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIMCgRob3N0GAMgASgJEgwKBHRvb2wYBCABKAkSJgoGZWZmZWN0GAUgASgOMhYuYWdlbnRkLnYxLkVmZmVjdENsYXNzIlUKCENhbGxMb3N0EgwKBGNhbGwYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIqCgZyZWFzb24YAyABKA4yGi5hZ2VudGQudjEuQ2FsbEVycm9yUmVhc29uImkKC0NhbGxVbmtub3duEgwKBGNhbGwYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIqCgZyZWFzb24YAyABKA4yGi5hZ2VudGQudjEuQ2FsbEVycm9yUmVhc29uEg8KB21lc3NhZ2UYBCABKAkinQEKCUNhbGxFbmRlZBIMCgRjYWxsGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSIwoFc3RhdGUYAyABKA4yFC5hZ2VudGQudjEuQ2FsbFN0YXRlEhMKC3Jlc3VsdF9qc29uGAQgASgJEiMKBWVycm9yGAUgASgLMhQuYWdlbnRkLnYxLkNhbGxFcnJvchISCgpyZXNvbHV0aW9uGAYgASgJIisKC0NhbGxSZXRyaWVkEgwKBGNhbGwYASABKAkSDgoGcmVhc29uGAIgASgJIksKEENhbGxFdmlkZW5jZUtlcHQSDAoEY2FsbBgBIAEoCRIpCghldmlkZW5jZRgCIAEoCzIXLmFnZW50ZC52MS5DYWxsRXZpZGVuY2UiOQoKQ2FsbFByb2JlZBIMCgRjYWxsGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSDAoEaG9zdBgDIAEoCSJNChFBcHByb3ZhbFJlcXVlc3RlZBIQCghhcHByb3ZhbBgBIAEoCRIMCgRjYWxsGAIgASgJEhgKEGFyZ3VtZW50c19zaGEyNTYYAyABKAkiyQEKD0FwcHJvdmFsRGVjaWRlZBIQCghhcHByb3ZhbBgBIAEoCRIMCgRjYWxsGAIgASgJEioKCGRlY2lzaW9uGAMgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU3RhdGUSDgoGcmVhc29uGAQgASgJEicKBXNjb3BlGAUgASgOMhguYWdlbnRkLnYxLkFwcHJvdmFsU2NvcGUSHQoVZWRpdGVkX2FyZ3VtZW50c19qc29uGAYgASgJEhIKCmRlY2lkZWRfYnkYByABKAkipgEKBURlbHRhEgsKA3J1bhgBIAEoCRIOCgR0dXJuGAIgASgDSAASDgoEY2FsbBgDIAEoCUgAEg8KB2F0dGVtcHQYBCABKAUSDQoFaW5kZXgYBSABKAMSDgoEdGV4dBgGIAEoCUgBEisKCHByb2dyZXNzGAcgASgLMhcuYWdlbnRkLnYxLkNhbGxQcm9ncmVzc0gBQggKBnNvdXJjZUIJCgdwYXlsb2FkIjEKDENhbGxQcm9ncmVzcxIPCgdtZXNzYWdlGAEgASgJEhAKCGZyYWN0aW9uGAIgASgBKpIBCgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUU1RPUF9SRUFTT05fRU5EX1RVUk4QARIYChRTVE9QX1JFQVNPTl9UT09MX1VTRRACEhoKFlNUT1BfUkVBU09OX01BWF9UT0tFTlMQAxIXChNTVE9QX1JFQVNPTl9SRUZVU0FMEAQqpgIKDk1vZGVsRXJyb3JLaW5kEiAKHE1PREVMX0VSUk9SX0tJTkRfVU5TUEVDSUZJRUQQABIhCh1NT0RFTF9FUlJPUl9LSU5EX1JBVEVfTElNSVRFRBABEh8KG01PREVMX0VSUk9SX0tJTkRfT1ZFUkxPQURFRBACEh4KGk1PREVMX0VSUk9SX0tJTkRfVFJBTlNJRU5UEAMSIwofTU9ERUxfRVJST1JfS0lORF9BVVRIRU5USUNBVElPThAEEiQKIE1PREVMX0VSUk9SX0tJTkRfSU5WQUxJRF9SRVFVRVNUEAUSJQohTU9ERUxfRVJST1JfS0lORF9DT05URVhUX0VYQ0VFREVEEAYSHAoYTU9ERUxfRVJST1JfS0lORF9SRUZVU0VEEAdCSAoNZGV2LmFnZW50ZC52MVABWjVnaXRodWIuY29tL2FnZW50ZC9hZ2VudGQvY2xpZW50cy9nby9hZ2VudGR2MTthZ2VudGR2MWIGcHJvdG8z", [file_agentd_v1_approval, file_agentd_v1_budget, file_agentd_v1_call, file_agentd_v1_lifecycle, file_agentd_v1_permission, file_agentd_v1_run, file_agentd_v1_tool, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * One immutable fact about one run.
@@ -237,6 +239,118 @@ export type Event = Message<"agentd.v1.Event"> & {
      */
     value: ApprovalDecided;
     case: "approvalDecided";
+  } | {
+    /**
+     * A phase began.
+     *
+     * @generated from field: agentd.v1.PhaseStarted phase_started = 60;
+     */
+    value: PhaseStarted;
+    case: "phaseStarted";
+  } | {
+    /**
+     * A phase is over.
+     *
+     * @generated from field: agentd.v1.PhaseEnded phase_ended = 61;
+     */
+    value: PhaseEnded;
+    case: "phaseEnded";
+  } | {
+    /**
+     * A model request of a phase was answered.
+     *
+     * @generated from field: agentd.v1.PhaseAnswered phase_answered = 62;
+     */
+    value: PhaseAnswered;
+    case: "phaseAnswered";
+  } | {
+    /**
+     * The tasks of a plan are taken over.
+     *
+     * @generated from field: agentd.v1.PlanAdopted plan_adopted = 63;
+     */
+    value: PlanAdopted;
+    case: "planAdopted";
+  } | {
+    /**
+     * An attempt of a task began.
+     *
+     * @generated from field: agentd.v1.TaskStarted task_started = 64;
+     */
+    value: TaskStarted;
+    case: "taskStarted";
+  } | {
+    /**
+     * An attempt of a task is over, or the task was given up.
+     *
+     * @generated from field: agentd.v1.TaskEnded task_ended = 65;
+     */
+    value: TaskEnded;
+    case: "taskEnded";
+  } | {
+    /**
+     * A failed task is to be attempted once more.
+     *
+     * @generated from field: agentd.v1.TaskRetried task_retried = 66;
+     */
+    value: TaskRetried;
+    case: "taskRetried";
+  } | {
+    /**
+     * A task is not attempted.
+     *
+     * @generated from field: agentd.v1.TaskSkipped task_skipped = 67;
+     */
+    value: TaskSkipped;
+    case: "taskSkipped";
+  } | {
+    /**
+     * A running task was given up.
+     *
+     * @generated from field: agentd.v1.TaskStopping task_stopping = 68;
+     */
+    value: TaskStopping;
+    case: "taskStopping";
+  } | {
+    /**
+     * What was remembered that may help with the goal.
+     *
+     * @generated from field: agentd.v1.MemoriesRecalled memories_recalled = 69;
+     */
+    value: MemoriesRecalled;
+    case: "memoriesRecalled";
+  } | {
+    /**
+     * What the run has learned was stored.
+     *
+     * @generated from field: agentd.v1.MemoriesKept memories_kept = 70;
+     */
+    value: MemoriesKept;
+    case: "memoriesKept";
+  } | {
+    /**
+     * A model stays down, and another takes over.
+     *
+     * @generated from field: agentd.v1.ModelRerouted model_rerouted = 71;
+     */
+    value: ModelRerouted;
+    case: "modelRerouted";
+  } | {
+    /**
+     * A person is asked whether a plan may be executed.
+     *
+     * @generated from field: agentd.v1.PlanApprovalRequested plan_approval_requested = 72;
+     */
+    value: PlanApprovalRequested;
+    case: "planApprovalRequested";
+  } | {
+    /**
+     * A person has decided whether a plan may be executed.
+     *
+     * @generated from field: agentd.v1.PlanApprovalDecided plan_approval_decided = 73;
+     */
+    value: PlanApprovalDecided;
+    case: "planApprovalDecided";
   } | { case: undefined; value?: undefined };
 };
 
@@ -393,6 +507,12 @@ export const RunWaitingSchema: GenMessage<RunWaiting> = /*@__PURE__*/
  * @generated from message agentd.v1.RunPaused
  */
 export type RunPaused = Message<"agentd.v1.RunPaused"> & {
+  /**
+   * Why, when it was not a person who paused it.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
 };
 
 /**
@@ -569,6 +689,14 @@ export type ModelRequested = Message<"agentd.v1.ModelRequested"> & {
    * @generated from field: int64 reserved_cost_nanos = 6;
    */
   reservedCostNanos: bigint;
+
+  /**
+   * The line of model turns that it belongs to, as the phase or the task that began it says. Empty
+   * for runs of the protocol DIRECT.
+   *
+   * @generated from field: string thread = 20;
+   */
+  thread: string;
 };
 
 /**
@@ -667,6 +795,20 @@ export type CallRequest = Message<"agentd.v1.CallRequest"> & {
    * @generated from field: agentd.v1.Verdict verdict = 4;
    */
   verdict?: Verdict | undefined;
+
+  /**
+   * Whether the tool is only to say what it would do.
+   *
+   * @generated from field: bool simulate = 20;
+   */
+  simulate: boolean;
+
+  /**
+   * How the call departs from the plan that a person has approved. Empty when it does not.
+   *
+   * @generated from field: string departs = 21;
+   */
+  departs: string;
 };
 
 /**

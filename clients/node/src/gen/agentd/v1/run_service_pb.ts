@@ -956,7 +956,7 @@ export const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Lists the tasks of a run's plan.
+   * Lists the tasks of a run's plans, in the order of the plans.
    *
    * @generated from rpc agentd.v1.RunService.ListTasks
    */
@@ -966,7 +966,8 @@ export const RunService: GenService<{
     output: typeof ListTasksResponseSchema;
   },
   /**
-   * Makes a failed task pending again.
+   * Makes a failed task pending again. FAILED_PRECONDITION (WRONG_TASK_STATE) when it has not failed,
+   * or its run no longer executes tasks.
    *
    * @generated from rpc agentd.v1.RunService.RetryTask
    */
@@ -976,7 +977,8 @@ export const RunService: GenService<{
     output: typeof RetryTaskResponseSchema;
   },
   /**
-   * Gives a task up.
+   * Gives a task up that has not succeeded; what is in progress for it is stopped, and the tasks that
+   * depend on it are skipped.
    *
    * @generated from rpc agentd.v1.RunService.AbandonTask
    */

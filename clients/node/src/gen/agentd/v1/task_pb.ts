@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { EffectClass } from "./tool_pb.js";
+import { file_agentd_v1_tool } from "./tool_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/task.proto.
  */
 export const file_agentd_v1_task: GenFile = /*@__PURE__*/
-  fileDesc("ChRhZ2VudGQvdjEvdGFzay5wcm90bxIJYWdlbnRkLnYxItUBCgRUYXNrEgwKBG5hbWUYASABKAkSEQoJb2JqZWN0aXZlGAIgASgJEiMKBXN0YXRlGAMgASgOMhQuYWdlbnRkLnYxLlRhc2tTdGF0ZRIUCgxkZXBlbmRlbmNpZXMYBCADKAkSDwoHYXR0ZW1wdBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKroBCglUYXNrU3RhdGUSGgoWVEFTS19TVEFURV9VTlNQRUNJRklFRBAAEhYKElRBU0tfU1RBVEVfUEVORElORxABEhYKElRBU0tfU1RBVEVfUlVOTklORxACEhgKFFRBU0tfU1RBVEVfU1VDQ0VFREVEEAMSFQoRVEFTS19TVEFURV9GQUlMRUQQBBIYChRUQVNLX1NUQVRFX0FCQU5ET05FRBAFEhYKElRBU0tfU1RBVEVfU0tJUFBFRBAGQkgKDWRldi5hZ2VudGQudjFQAVo1Z2l0aHViLmNvbS9hZ2VudGQvYWdlbnRkL2NsaWVudHMvZ28vYWdlbnRkdjE7YWdlbnRkdjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChRhZ2VudGQvdjEvdGFzay5wcm90bxIJYWdlbnRkLnYxIqcDCgRUYXNrEgwKBG5hbWUYASABKAkSEQoJb2JqZWN0aXZlGAIgASgJEiMKBXN0YXRlGAMgASgOMhQuYWdlbnRkLnYxLlRhc2tTdGF0ZRIUCgxkZXBlbmRlbmNpZXMYBCADKAkSDwoHYXR0ZW1wdBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNyaXRlcmlvbhgIIAEoCRINCgV0b29scxgJIAMoCRITCgtwZXJtaXNzaW9ucxgKIAMoCRIQCghleHBlY3RlZBgLIAEoCRImCgZlZmZlY3QYDCABKA4yFi5hZ2VudGQudjEuRWZmZWN0Q2xhc3MSDgoGcmVzdWx0GA0gASgJEg4KBnJlYXNvbhgOIAEoCRIMCgRwbGFuGA8gASgFEhgKEGVzdGltYXRlZF90b2tlbnMYECABKAMSFwoPZXN0aW1hdGVkX2NhbGxzGBEgASgDKroBCglUYXNrU3RhdGUSGgoWVEFTS19TVEFURV9VTlNQRUNJRklFRBAAEhYKElRBU0tfU1RBVEVfUEVORElORxABEhYKElRBU0tfU1RBVEVfUlVOTklORxACEhgKFFRBU0tfU1RBVEVfU1VDQ0VFREVEEAMSFQoRVEFTS19TVEFURV9GQUlMRUQQBBIYChRUQVNLX1NUQVRFX0FCQU5ET05FRBAFEhYKElRBU0tfU1RBVEVfU0tJUFBFRBAGQkgKDWRldi5hZ2VudGQudjFQAVo1Z2l0aHViLmNvbS9hZ2VudGQvYWdlbnRkL2NsaWVudHMvZ28vYWdlbnRkdjE7YWdlbnRkdjFiBnByb3RvMw", [file_agentd_v1_tool, file_google_protobuf_timestamp]);
 
 /**
  * One task of a run's plan. Runs of the protocol DIRECT have none.
@@ -70,6 +72,76 @@ export type Task = Message<"agentd.v1.Task"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 7;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * How to tell that it has succeeded.
+   *
+   * @generated from field: string criterion = 8;
+   */
+  criterion: string;
+
+  /**
+   * The tools that it needs, by the names that the model sees.
+   *
+   * @generated from field: repeated string tools = 9;
+   */
+  tools: string[];
+
+  /**
+   * What its calls need beyond the tools, as far as the plan says.
+   *
+   * @generated from field: repeated string permissions = 10;
+   */
+  permissions: string[];
+
+  /**
+   * The outcome that was expected.
+   *
+   * @generated from field: string expected = 11;
+   */
+  expected: string;
+
+  /**
+   * The strongest effect of its calls, as the plan says.
+   *
+   * @generated from field: agentd.v1.EffectClass effect = 12;
+   */
+  effect: EffectClass;
+
+  /**
+   * The result of its newest attempt that was judged, shortened where it is long.
+   *
+   * @generated from field: string result = 13;
+   */
+  result: string;
+
+  /**
+   * Why it is in its state.
+   *
+   * @generated from field: string reason = 14;
+   */
+  reason: string;
+
+  /**
+   * The number of the plan that it is part of, counted from 1.
+   *
+   * @generated from field: int32 plan = 15;
+   */
+  plan: number;
+
+  /**
+   * The tokens that the plan estimates for it.
+   *
+   * @generated from field: int64 estimated_tokens = 16;
+   */
+  estimatedTokens: bigint;
+
+  /**
+   * The calls that the plan estimates for it.
+   *
+   * @generated from field: int64 estimated_calls = 17;
+   */
+  estimatedCalls: bigint;
 };
 
 /**

@@ -1,0 +1,1 @@
+"""The protocol `lifecycle`: plan, simulate, execute, judge, remember and reflect. Pure."""
