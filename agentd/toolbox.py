@@ -89,6 +89,23 @@ class Toolbox:
 
     async def serve(self, runtime: Runtime) -> None:
         """Open the tools, offer them, and keep MCP servers connected until cancelled."""
+        tools_config = self._config.tools
+        sandbox = await self._probe() if tools_config.builtin or tools_config.mcp else None
+        tools = {**await asyncio.to_thread(self._own_tools, sandbox)}
+        if self._config.memory.tools and runtime.memories is not None:
+            module: Any = await asyncio.to_thread(
+                importlib.import_module, "agentd.runtime.memory_tools"
+            )
+            tools |= module.memory_tools(runtime.memories, self._clock)
+        await runtime.offer_local({}, tools)
+        _log.info("tools_open", tools=len(tools), sandbox=self.tier.name if self.tier else "")
+        if tools_config.mcp:
+            await self._serve_servers(runtime, sandbox)
+        else:
+            runtime.local_tools.settle()
+
+    async def _probe(self) -> Any:
+        """Return the best sandbox that works here, and is as good as is asked for."""
         # In a thread: the event loop has requests to answer while modules are read.
         sandboxes: Any = await asyncio.to_thread(
             importlib.import_module, "agentd.tools.sandbox.sandbox"
@@ -101,18 +118,7 @@ class Toolbox:
         self.tier, self.tier_faults = sandbox.tier, sandbox.faults
         if sandbox.tier is Tier.NONE:
             _log.warning("no_sandbox", faults=list(sandbox.faults))
-        tools = {**await asyncio.to_thread(self._own_tools, sandbox)}
-        if self._config.memory.tools and runtime.memories is not None:
-            module: Any = await asyncio.to_thread(
-                importlib.import_module, "agentd.runtime.memory_tools"
-            )
-            tools |= module.memory_tools(runtime.memories, self._clock)
-        await runtime.offer_local({}, tools)
-        _log.info("tools_open", tools=len(tools), sandbox=sandbox.tier.name.lower())
-        if self._config.tools.mcp:
-            await self._serve_servers(runtime, sandbox)
-        else:
-            runtime.local_tools.settle()
+        return sandbox
 
     def _own_tools(self, sandbox: Any) -> Mapping[str, LocalTool]:
         tools: list[LocalTool] = []

@@ -129,8 +129,7 @@ def test_with_valgrind(kit: Kit, embedded: str, tmp_path: Path) -> None:
     command = ["valgrind", "--error-exitcode=9", f"--log-file={log}", "--num-callers=4"]
     command += ["--leak-check=full", "--show-leak-kinds=all", "--errors-for-leak-kinds=definite"]
     command += [f"--suppressions={Path(__file__).parent / 'valgrind.supp'}"]
-    # The libraries of the daemon's own tools lose a few blocks as they are imported.
-    env = {"HOME": str(kit.prefix), "PATH": os.defpath, "AGENTD_TOOLS_BUILTIN": "false"}
+    env = {"HOME": str(kit.prefix), "PATH": os.defpath}
     result = execute([*command, str(program), embedded], env, timeout_s=220)
     assert result.returncode == 0, log.read_text("utf-8")[-4000:]
     assert {line.rpartition(": ")[2].split()[0] for line in ours(log.read_text())} <= {"grow"}

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from agentd.client import Client, Conflict, Reason, tool
+from agentd.client.types import Event
 from agentd.v1.call_pb2 import Call, CallState
 from agentd.v1.run_pb2 import CancelOutcome, RunState, WaitReason
 from agentd.v1.run_service_pb2 import AbandonCall, ResolveCallRequest, RetryCall
@@ -172,8 +173,9 @@ async def test_a_cancel_reports_what_stopped_and_what_did_not(home: Home, client
 async def test_leaving_a_watch_cancels_nothing(home: Home, client: Client) -> None:
     async with daemon(home):
         created = await client.runs.start("slow")
-        async for _ in client.watch(after_revision=created.revision):
-            break
+        async for item in client.watch(after_revision=created.revision):
+            if isinstance(item, Event) and item.HasField("run_started"):
+                break
         run = await client.runs.wait(created.run.name, timeout_s=0)
         assert run.state == RunState.RUN_STATE_RUNNING
         ended = await client.runs.wait(created.run.name, timeout_s=10)

@@ -186,7 +186,7 @@ async def test_what_is_wrong_is_told_as_over_grpc(home: Home) -> None:
              "default"),
             (await web.post("/v1/runs", {"run": {"goal": "x", "model": "scripted/gone"}}), 404,
              "MODEL_NOT_FOUND", "gone"),
-            (await web.get("/v1/memories"), 501, "NOT_IMPLEMENTED", "ListMemories"),
+            (await web.get("/v1/memories/gone"), 404, "MEMORY_NOT_FOUND", "gone"),
         ):  # fmt: skip
             assert (answer.status, answer.reason) == (status, reason), answer.body
             assert named in answer.body.decode()
