@@ -45,6 +45,9 @@ default = "scripted/steps"
 kind = "scripted"
 [models.details."scripted/steps"]
 path = "{script}"
+[tools]
+max_calls = 10_000
+max_calls_per_tool = 10_000
 """
 
 R = TypeVar("R", bound=Message)
