@@ -22,6 +22,7 @@ from agentd.runtime.memory_tools import memory_tools
 from agentd.runtime.ports import LocalTool
 from agentd.runtime.shelving import MemoryQuery
 from agentd.runtime.system import SystemClock, SystemEntropy
+from agentd.tools.schema import check_schema
 from agentd.v1 import agent_pb2, agent_service_pb2, call_pb2, permission_pb2, run_pb2
 from agentd.v1 import run_service_pb2 as runs
 from tests.unit.services.house import CALLER, House, house
@@ -149,6 +150,13 @@ async def test_supersedes_and_forgets(tmp_path: Path) -> None:
         refused = await made.call("remember", text="x", supersedes=[old["memory"]])
         assert isinstance(refused, Failed)
         assert "was superseded" in refused.message
+
+
+async def test_their_schemas_are_what_the_registry_takes_them_for(tmp_path: Path) -> None:
+    async with kit(tmp_path) as made:
+        for tool in made.tools.values():
+            check_schema(tool.manifest.input_schema_json, "input", of_object=True)
+            check_schema(tool.manifest.output_schema_json, "output")
 
 
 async def test_a_simulation_remembers_nothing(tmp_path: Path) -> None:
