@@ -23,7 +23,7 @@ from agentd.runtime.runtime import RuntimeLimits
 from agentd.runtime.scheduler import SchedulerLimits
 from agentd.runtime.starting import RunLimits
 from agentd.runtime.watch import WatchLimits
-from agentd.tools.mcp.server import McpServer
+from agentd.tools.mcp.server import McpServer, check_server
 from agentd.tools.redaction import MIN_CHARACTERS
 from agentd.tools.secrets import (
     CredentialSource,
@@ -114,8 +114,11 @@ def secrets_of(config: Config) -> Secrets:
 
 
 def mcp_settings(config: Config) -> Sequence[McpServer]:
-    """Return the servers that are declared. Raises InvalidRequest (INVALID_CONFIG)."""
-    return [
+    """Return the servers that are declared.
+
+    Raises InvalidRequest: INVALID_CONFIG, or INVALID_FIELD naming the key.
+    """
+    servers = [
         McpServer(
             name=name,
             command=server.command,
@@ -133,6 +136,9 @@ def mcp_settings(config: Config) -> Sequence[McpServer]:
         )
         for name, server in config.tools.mcp.items()
     ]
+    for server in servers:
+        check_server(server, f"tools.mcp.{server.name}")
+    return servers
 
 
 def _pairs(texts: Iterable[str], separator: str, at: str) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from agentd.agent.hosting import Failed, Invocation, Outcome
 from agentd.agent.ids import Namespace, RunId, RunIdentity
 from agentd.agent.tool import Tool
 from agentd.config import Config
-from agentd.errors import Denied, FieldFault, NotFound, Reason
+from agentd.errors import Denied, NotFound, Reason
 from agentd.log import get_logger
 from agentd.runtime.ports import Clock, Entropy, Journal, LocalTool, Record
 from agentd.runtime.runtime import Runtime
@@ -35,6 +35,7 @@ class Toolbox:
     """The tools of one daemon, and the port `Workspaces`. `serve` opens and keeps the tools."""
 
     def __init__(self, config: Config, secrets: Secrets, entropy: Entropy, clock: Clock) -> None:
+        """Raises InvalidRequest for an MCP server whose declaration is not valid."""
         self._config = config
         self._secrets = secrets
         self._entropy = entropy
@@ -44,11 +45,11 @@ class Toolbox:
         """How commands are confined; None until it was probed."""
         self.tier_faults: Sequence[str] = ()
         """Why better tiers do not work here."""
-        self.skill_faults: Sequence[FieldFault] = ()
         self.servers: Any = None
         """The McpServers, once they are open."""
         self._offered_servers: Mapping[str, LocalTool] = {}
         self._changed = asyncio.Event()
+        self._declared = mcp_settings(config)
 
     def own(self, run: RunIdentity) -> str:
         """Return the path of a run's own folder, which need not exist yet."""
@@ -132,7 +133,8 @@ class Toolbox:
         if self._config.tools.skills:
             skills: Any = importlib.import_module("agentd.tools.skills")
             found = skills.discover([str(path) for path in self._config.tools.skills])
-            self.skill_faults = found.faults
+            for fault in found.faults:
+                _log.warning("skill_left_out", folder=fault.field, reason=fault.description)
             tools.append(skills.SkillReader(found.skills))
         return {tool.manifest.path: tool for tool in tools}
 
@@ -141,7 +143,7 @@ class Toolbox:
         folder = Path(self._root) / "mcp"
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True, mode=0o711)
         self.servers = module.McpServers(
-            mcp_settings(self._config),
+            self._declared,
             sandbox,
             _Pins(runtime.journal),
             str(folder),

@@ -3,7 +3,6 @@
 An agent learns in a scope of its own, and recalls from that and from what is shared.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from agentd.agent.lifecycle import NewMemory, RecalledMemory
 from agentd.agent.memory import SHARED_SCOPE, Memory, MemoryId, MemoryKind
 from agentd.agent.permission import Labels
 from agentd.errors import AlreadyExists, Conflict, Denied, NotFound
-from agentd.runtime.memories import Memories
+from agentd.runtime.memories import Memories, id_of
 from agentd.runtime.shelving import MemoryQuery
 
 RECALLED = 12
@@ -56,7 +55,7 @@ class Learning:
         for index, new in enumerate(memories):
             memory = Memory(
                 run.namespace,
-                _id_of(run, key, index),
+                id_of(f"runs/{run.id}/{key}/{index}"),
                 _KINDS[new.kind],
                 _scope_of(run),
                 new.text,
@@ -83,11 +82,6 @@ class Learning:
 
 def _scope_of(run: RunIdentity) -> str:
     return f"agents/{run.agent}"
-
-
-def _id_of(run: RunIdentity, key: str, index: int) -> MemoryId:
-    text = f"runs/{run.id}/{key}/{index}"
-    return MemoryId(f"m{hashlib.sha256(text.encode()).hexdigest()[:24]}")
 
 
 def _replaced(new: NewMemory) -> tuple[MemoryId, ...]:

@@ -85,7 +85,7 @@ class LocalTools(Mapping[str, LocalTool]):
         if kept and path in kept:
             kept.remove(path)
             return True
-        if path not in self._lines and self._room(path) > 0:
+        if self._room(path) > 0:  # Then nobody waits: what is returned goes to the lines first.
             self._take(path)
             return True
         self._lines.setdefault(path, OrderedDict())[run.key] = run

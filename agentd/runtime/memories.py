@@ -4,6 +4,7 @@ The journal's documents are what is remembered. The index only finds them: whate
 looked up here, so what was deleted is never recalled, however far behind the index is.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -41,6 +42,11 @@ MAX_SUPERSEDED = 64
 """Memories whose place one takes at most."""
 CONTRADICTORY = 0.5
 """The cosine from which another fact is near enough to be about the same thing."""
+
+
+def id_of(key: str) -> MemoryId:
+    """Return the one id of what is remembered under a key, however often that is attempted."""
+    return MemoryId(f"m{hashlib.sha256(key.encode()).hexdigest()[:24]}")
 
 
 class MemoryLimits(msgspec.Struct, frozen=True):

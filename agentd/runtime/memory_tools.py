@@ -1,7 +1,6 @@
 """The tools with which agents remember and recall. What they may reach is in `needs`: each scope is
 a permission of its own."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -20,7 +19,7 @@ from agentd.agent.memory import (
 from agentd.agent.permission import NO_LABELS
 from agentd.agent.tool import EffectClass
 from agentd.errors import AgentdError, AlreadyExists
-from agentd.runtime.memories import Memories
+from agentd.runtime.memories import Memories, id_of
 from agentd.runtime.ports import Clock, LocalTool
 from agentd.runtime.shelving import MemoryQuery
 from agentd.tools.builtin.frame import (
@@ -146,7 +145,7 @@ class Remember:
         ttl_ms = arguments.ttl_s * 1000
         return Memory(
             invocation.namespace,
-            _id_of(invocation),
+            id_of(invocation.idempotency_key),
             _KINDS[arguments.kind],
             arguments.scope,
             arguments.text,
@@ -210,11 +209,6 @@ def memory_tools(memories: Memories, clock: Clock) -> Mapping[str, LocalTool]:
 
 def _scope(arguments: Mapping[str, Any]) -> str:
     return check_scope(arguments.get("scope", SHARED_SCOPE), "scope")
-
-
-def _id_of(invocation: Invocation) -> MemoryId:
-    """Return the one id of what a call remembers, however often it is attempted."""
-    return MemoryId(f"m{hashlib.sha256(invocation.idempotency_key.encode()).hexdigest()[:24]}")
 
 
 def _shown(match: Match) -> Recalled:

@@ -239,7 +239,8 @@ class Work:
                 if call is None:
                     return None
                 if told and not isinstance(told, OutcomeUnknown):
-                    return fact_of(call, told, stopping=self._run.state.stopping is not None)
+                    stopping = stopping_call(self._run.state, call.id) is not None
+                    return fact_of(call, told, stopping=stopping)
                 if job.late:
                     message = "the tool did not end in time"
                     return without_outcome(call, CallErrorReason.TIMEOUT, message)

@@ -141,8 +141,8 @@ class Registry:
         found: dict[str, Tool] = {}
         for pattern in patterns:
             wide = "*" in pattern
-            candidates = self._paths(namespace) if wide else (pattern,)
-            paths = (path for path in candidates if not wide or matches(pattern, path))
+            known = chain.from_iterable(shelf.paths for shelf in self._visible(namespace))
+            paths = (path for path in known if matches(pattern, path)) if wide else (pattern,)
             found.update((path, self.get(namespace, path)) for path in paths)
         return [found[path] for path in sorted(found)]
 
